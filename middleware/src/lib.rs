@@ -1,5 +1,6 @@
 //! What every HTTP API needs at its door, as tower layers.
 
+pub mod api_key;
 mod body;
 pub mod clock;
 mod context;
