@@ -7,6 +7,7 @@ mod context;
 pub mod entropy;
 pub mod error;
 pub mod header;
+pub mod identity;
 mod principal;
 mod tasks;
 
