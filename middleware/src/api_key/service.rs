@@ -14,6 +14,7 @@ use super::keyring::Keyring;
 use crate::body::Body;
 use crate::error::ApiError;
 use crate::principal::Principal;
+use crate::route::RouteMatch;
 
 /// Middleware that lets a request through with its [`Principal`] and without its key.
 ///
@@ -84,6 +85,8 @@ async fn admit<K: Keyring, B>(
 }
 
 /// Whether the route that the request matched takes keys; without a table all do.
-const fn asks_for_a_key(_: &Extensions) -> bool {
-    true
+fn asks_for_a_key(extensions: &Extensions) -> bool {
+    !extensions
+        .get::<RouteMatch>()
+        .is_some_and(RouteMatch::is_public)
 }

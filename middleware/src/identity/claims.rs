@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Uri};
+use http::{Extensions, HeaderValue, Method, Uri};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -26,6 +26,19 @@ pub struct Asserted {
 
 /// How far the clocks of both sides may be apart.
 pub const LEEWAY: Duration = Duration::from_secs(5);
+
+// === impl Asserted ===
+
+impl Asserted {
+    /// Puts what is asserted where the layers and the handler look for it.
+    pub fn enter(self, extensions: &mut Extensions) {
+        extensions.insert(self.principal);
+        extensions.insert(self.correlation_id);
+        if let Some(claim) = self.claim {
+            extensions.insert(claim);
+        }
+    }
+}
 
 /// The payload of the token. Field by field it is the table in the module docs; serde
 /// refuses a claim that is there twice, is missing or has another type.
