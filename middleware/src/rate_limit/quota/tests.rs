@@ -140,7 +140,9 @@ proptest! {
             at = at + Duration::from_millis(gap * 25);
             let (counter, verdict) = quota.judge(kept, at);
             let (_, again) = quota.judge(told, at);
-            prop_assert_eq!(verdict.allowed, again.allowed);
+            // A burst's end is told in whole milliseconds, rounded up: never too soon.
+            let as_strict = if burst.is_some() { verdict.allowed || !again.allowed } else { verdict.allowed == again.allowed };
+            prop_assert!(as_strict, "{verdict:?} {again:?}");
             kept = Some(counter);
             told = Some(verdict.counter(&quota));
         }
