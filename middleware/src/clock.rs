@@ -63,6 +63,9 @@ impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 
+    /// How far a well-kept clock may step back without anything being taken for a jump.
+    pub const SKEW: Duration = Duration::from_secs(1);
+
     /// The moment this many milliseconds after the Unix epoch.
     pub const fn from_unix_millis(millis: u64) -> Self {
         Self(millis)
