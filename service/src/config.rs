@@ -122,7 +122,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct ApiSection {
     keys_file: PathBuf,
-    brand: String,
+    brand: Spanned<String>,
     #[serde(default = "per_minute")]
     per_minute: Spanned<u32>,
 }
@@ -283,9 +283,16 @@ impl Source<'_> {
         if *api.per_minute.get_ref() == 0 {
             return Err(self.invalid("api.per_minute", &api.per_minute, "allows nobody anything"));
         }
+        let brand = api.brand.get_ref();
+        let is_word = brand
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if !(1..=16).contains(&brand.len()) || !is_word {
+            return Err(self.invalid("api.brand", &api.brand, "is not 1 to 16 of [a-z0-9]"));
+        }
         Ok(Api {
             keys_file: self.beside(&api.keys_file),
-            brand: api.brand,
+            brand: api.brand.into_inner(),
             per_minute: api.per_minute.into_inner(),
         })
     }
@@ -490,6 +497,11 @@ mod tests {
                 "brand = \"mk\"",
                 "brand = 5",
                 "m.toml:5: brand: invalid type: integer `5`, expected a string",
+            ),
+            (
+                "brand = \"mk\"",
+                "brand = \"M_K\"",
+                "m.toml:5: api.brand = \"M_K\" is not 1 to 16 of [a-z0-9]",
             ),
             (
                 "brand = \"mk\"",
