@@ -56,7 +56,7 @@ impl Listener {
             Self::Tcp(listener) => listener.local_addr().map(|address| address.to_string()),
             Self::Unix(listener) => {
                 let address = listener.local_addr()?;
-                let path = address.as_pathname().unwrap_or(Path::new(""));
+                let path = address.as_pathname().unwrap_or_else(|| Path::new(""));
                 Ok(format!("unix:{}", path.display()))
             }
         }

@@ -125,3 +125,83 @@ const WHOLE: Duration = Duration::from_secs(30);
 
 /// Meta's answers have a few hundred bytes.
 const ANSWER_MAX: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_missing_connection_proves_that_nothing_was_sent() {
+        for (answer, want) in [
+            (None, Reply::NotSent),
+            (Some(""), Reply::Lost),
+            (
+                Some("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}"),
+                Reply::Lost,
+            ),
+            (Some("what?\r\n\r\n"), Reply::Lost),
+            (
+                Some("HTTP/1.1 400 Bad Request\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\n{}"),
+                answered(400, Some(7)),
+            ),
+            (
+                Some(
+                    "HTTP/1.1 307 Temporary Redirect\r\nlocation: /x\r\ncontent-length: 2\r\n\r\n{}",
+                ),
+                answered(307, None),
+            ),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base = format!("http://{}/", listener.local_addr().unwrap());
+            let client = Client::new(&base, "v25.0", &Secret::new("canary")).unwrap();
+            let server = match answer {
+                Some(answer) => Some(tokio::spawn(answer_once(listener, answer))),
+                None => {
+                    drop(listener);
+                    None
+                }
+            };
+            let reply = client.send("10", Bytes::from_static(b"{}")).await;
+            assert_eq!(reply, want, "{answer:?}");
+            if let Some(server) = server {
+                let head = server.await.unwrap();
+                assert!(
+                    head.starts_with("POST /v25.0/10/messages HTTP/1.1\r\n"),
+                    "{head}"
+                );
+                assert!(head.contains("authorization: Bearer canary\r\n"), "{head}");
+            }
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let client = Client::new("http://x", "v25.0", &Secret::new("canary")).unwrap();
+        assert!(!format!("{client:?}").contains("canary"));
+        let error = Client::new("http://x", "v25.0", &Secret::new("ca\nnary")).unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("nary"));
+    }
+
+    /// Reads one request, answers it with these bytes, and closes.
+    async fn answer_once(listener: TcpListener, answer: &str) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let mut read = 0;
+        while !request[..read].ends_with(b"{}") {
+            read += stream.read(&mut request[read..]).await.unwrap();
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(request[..read].to_vec()).unwrap()
+    }
+
+    fn answered(status: u16, retry_after: Option<u64>) -> Reply {
+        Reply::Answered {
+            status,
+            retry_after: retry_after.map(Duration::from_secs),
+            body: Bytes::from_static(b"{}"),
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! `POST /v1/whatsapp/messages` and `GET /v1/whatsapp/messages/{id}`.
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
@@ -7,8 +8,8 @@ use vestibule::ApiError;
 use vestibule::error::Code;
 
 use super::extract::{Fields, JsonBody};
-use super::{App, accept, json, store_failed};
-use crate::accept::Call;
+use super::{App, accept, json};
+use crate::accept::{Call, unavailable};
 use crate::message::{Content, MessageId};
 use crate::store::Store;
 
@@ -26,19 +27,15 @@ pub(super) async fn send<S: Store>(
 /// An unknown id, an id that is none, and another account's message look alike.
 pub(super) async fn show<S: Store>(
     State(app): State<App<S>>,
-    path: RawPathParams,
+    path: Result<RawPathParams, RawPathParamsRejection>,
     call: Call,
 ) -> Result<Response, ApiError> {
-    let id = path
-        .iter()
-        .find_map(|(name, value)| (name == "id").then_some(value))
-        .and_then(MessageId::parse)
-        .ok_or_else(not_found)?;
+    let id = path.ok().as_ref().and_then(id).ok_or_else(not_found)?;
     let message = app
         .store
         .message(id)
         .await
-        .map_err(store_failed)?
+        .map_err(|cause| unavailable(&cause))?
         .filter(|message| *message.account == *call.who.account())
         .ok_or_else(not_found)?;
     if !call.who.may_act_for(&message.agent_id.to_string()) {
@@ -47,6 +44,12 @@ pub(super) async fn show<S: Store>(
     let body = serde_json::to_vec(&message.view(app.shows_recipient))
         .expect("a view is text, numbers and null");
     Ok(json(body.into()).into_response())
+}
+
+fn id(path: &RawPathParams) -> Option<MessageId> {
+    path.iter()
+        .find_map(|(name, value)| (name == "id").then_some(value))
+        .and_then(MessageId::parse)
 }
 
 fn text(fields: Fields<'_>) -> Result<Content, ApiError> {

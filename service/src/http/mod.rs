@@ -26,7 +26,7 @@ use vestibule::ApiError;
 use vestibule::header::VESTIBULE_REPLAYED;
 
 use self::extract::{Addressing, Fields, JsonBody};
-use crate::accept::{Acceptance, Accepted, Call, Order, unavailable};
+use crate::accept::{Acceptance, Accepted, Call, Order};
 use crate::config::Secret;
 use crate::directory::Directory;
 use crate::message::Content;
@@ -131,9 +131,4 @@ async fn ready<S: Store>(State(app): State<App<S>>) -> Result<&'static str, ApiE
 
 async fn unknown() -> ApiError {
     ApiError::endpoint_not_found()
-}
-
-// Used where the store's errors become responses outside of the use case.
-fn store_failed(cause: crate::store::StoreError) -> ApiError {
-    unavailable(&cause)
 }

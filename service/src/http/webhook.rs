@@ -11,8 +11,9 @@ use tracing::{info, warn};
 use vestibule::ApiError;
 use vestibule::error::{Code, ErrorType};
 
+use super::App;
 use super::extract::read;
-use super::{App, store_failed};
+use crate::accept::unavailable;
 use crate::cloud_api::webhook;
 use crate::store::Store;
 
@@ -54,7 +55,10 @@ pub(super) async fn take_in<S: Store>(
             "The signature does not match the body.",
         ));
     }
-    app.store.append(body).await.map_err(store_failed)?;
+    app.store
+        .append(body)
+        .await
+        .map_err(|cause| unavailable(&cause))?;
     app.taken_in.notify_one();
     Ok(())
 }

@@ -228,3 +228,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A part holds the writer for milliseconds; others come in between.
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;
