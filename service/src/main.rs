@@ -76,11 +76,8 @@ async fn serve(config: PathBuf, listen: Option<String>) -> Result<(), Box<dyn Er
     let messaging = Messaging::open(config).await?;
     tracing::info!(address, "listening");
     // Whoever started the process reads the real port here.
-    writeln!(
-        io::stdout(),
-        "{}",
-        serde_json::json!({ "listening": address })
-    )?;
+    let ready = serde_json::json!({ "listening": address });
+    let _ = writeln!(io::stdout(), "{ready}");
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}

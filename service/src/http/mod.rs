@@ -15,7 +15,7 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -71,8 +71,6 @@ pub fn router<S: Store>(app: App<S>) -> Router {
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready::<S>))
         .fallback(unknown)
-        // The handlers read bodies themselves, so that a refusal is in the envelope.
-        .layer(DefaultBodyLimit::disable())
         .with_state(app)
 }
 

@@ -117,16 +117,33 @@ impl Messaging {
 
     /// Serves and works until `shutdown`; then no connection is accepted any more, every
     /// request under way is answered, and every attempt under way is settled.
+    ///
+    /// # Panics
+    ///
+    /// Where a worker has panicked, after the drain: without it, what is accepted would
+    /// not be sent.
     pub async fn run(self, listener: Listener, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(false);
         let mut workers = JoinSet::new();
         self.start_workers(&mut workers, &stopped);
-        listener.serve(self.app(), shutdown).await;
+        let mut ended = Vec::new();
+        let until = async {
+            tokio::select! {
+                () = shutdown => {}
+                early = workers.join_next() => ended.extend(early),
+            }
+        };
+        listener.serve(self.app(), until).await;
         let left = self.layers.drained(DRAIN).await;
         // Workers stop after the last request, so that what it brought is not left lying
         // for the next start.
         stop.send_replace(true);
-        while workers.join_next().await.is_some() {}
+        while let Some(result) = workers.join_next().await {
+            ended.push(result);
+        }
+        if let Some(panicked) = ended.into_iter().find_map(Result::err) {
+            std::panic::resume_unwind(panicked.into_panic());
+        }
         info!(left, "the service has stopped");
     }
 
