@@ -70,6 +70,7 @@ impl Model for Protocol {
         let mut next = *last;
         self.apply(&mut next, action);
         next.was_kept |= matches!(next.record, Record::Done(_));
+        next.forget_the_past();
         (next != *last).then_some(next)
     }
 

@@ -3,7 +3,7 @@
 //! # Example
 //!
 //! `Protocol::new(Upstream::Deduplicates)` is the protocol in front of our own service.
-//! Every order of its steps is tried, a million states of it, and each state held against
+//! Every order of its steps is tried, half a million states of it, and each state held against
 //! [`properties`]. The same is done with one rule broken, to see that it would be noticed.
 //!
 //! # What stands for what

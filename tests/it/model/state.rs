@@ -128,6 +128,20 @@ impl State {
         self.ruled_out[token] = false;
     }
 
+    /// Drops what can matter no more, so that states which differ in nothing else are one.
+    pub(super) fn forget_the_past(&mut self) {
+        for (token, attempt) in self.attempts.iter_mut().enumerate() {
+            if attempt.stage != Stage::Over {
+                continue;
+            }
+            attempt.after = [false; ATTEMPTS_MAX];
+            let is_under_way = matches!(attempt.request, Request::UnderWay { .. });
+            let is_open = is_under_way || self.transaction == Some(token);
+            // An effect that was ruled out stays to be seen.
+            self.ruled_out[token] &= is_open || self.effects[token] > 0;
+        }
+    }
+
     /// Time passes: every lease comes nearer to its end.
     pub(super) fn tick(&mut self) {
         self.record = self.record.tick();
