@@ -9,6 +9,8 @@ mod context;
 pub mod correlation_id;
 pub mod entropy;
 pub mod error;
+#[cfg(feature = "axum")]
+mod extract;
 mod future;
 mod guarded;
 pub mod header;
