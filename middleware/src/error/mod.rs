@@ -34,7 +34,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 pub use self::code::{Code, ErrorType};
-pub use self::format::ErrorFormat;
+pub use self::format::{ErrorFormat, Writer};
 pub use self::store::{StoreError, StoreErrorKind};
 use crate::body::Body;
 use crate::context::CorrelationId;

@@ -159,6 +159,12 @@ impl Verifier {
     }
 }
 
+impl From<Secret> for Verifier {
+    fn from(secret: Secret) -> Self {
+        Self::new([secret])
+    }
+}
+
 // === impl Token ===
 
 impl<'a> Token<'a> {
