@@ -199,6 +199,12 @@ impl<'a> Token<'a> {
     }
 }
 
+impl From<Secret> for Verifier {
+    fn from(secret: Secret) -> Self {
+        Self::new([secret])
+    }
+}
+
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids: Vec<&str> = self.keys.iter().map(|known| &*known.id).collect();
