@@ -159,12 +159,6 @@ impl Verifier {
     }
 }
 
-impl From<Secret> for Verifier {
-    fn from(secret: Secret) -> Self {
-        Self::new([secret])
-    }
-}
-
 // === impl Token ===
 
 impl<'a> Token<'a> {
