@@ -21,7 +21,7 @@ pub mod route;
 pub mod stack;
 mod store;
 mod tasks;
-#[cfg(feature = "test-util")]
+#[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 
 pub use crate::body::{Body, CapError, Capped, RequestBody};
