@@ -1,1 +1,2 @@
-//! Placeholder.
+//! The vestibule layers as a reverse proxy beside a service.
+pub mod config;
