@@ -1,11 +1,13 @@
 //! What every HTTP API needs at its door, as tower layers.
 
+pub mod api_key;
 mod body;
 pub mod clock;
 mod context;
 pub mod entropy;
 pub mod error;
 pub mod header;
+pub mod identity;
 mod principal;
 mod tasks;
 
