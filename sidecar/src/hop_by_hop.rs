@@ -72,11 +72,23 @@ mod tests {
             ("x-a: 1|x-b: 2|connection: x-b , x-a,,", ""),
             ("x-a: 1|x-a: 2|connection: close|connection: x-a", ""),
             ("x-a: 1|connection: not a name", "x-a"),
-            ("vestibule-identity: a|connection: vestibule-identity", "vestibule-identity"),
-            ("x-correlation-id: a|connection: x-correlation-id", "x-correlation-id"),
-            ("idempotency-key: a|connection: idempotency-key", "idempotency-key"),
+            (
+                "vestibule-identity: a|connection: vestibule-identity",
+                "vestibule-identity",
+            ),
+            (
+                "x-correlation-id: a|connection: x-correlation-id",
+                "x-correlation-id",
+            ),
+            (
+                "idempotency-key: a|connection: idempotency-key",
+                "idempotency-key",
+            ),
             ("host: a|connection: host", "host"),
-            ("content-length: 1|connection: content-length", "content-length"),
+            (
+                "content-length: 1|connection: content-length",
+                "content-length",
+            ),
         ] {
             let mut headers = HeaderMap::new();
             for field in given.split('|') {

@@ -143,17 +143,14 @@ impl fmt::Display for Kind {
 
 /// Whether a length limit is the cause, ours or that of a stock layer around us.
 fn is_too_long(cause: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(cause);
-    while let Some(cause) = next {
-        if cause.is::<LengthLimitError>()
-            || matches!(cause.downcast_ref(), Some(CapError::<hyper::Error>::TooLong))
-            || matches!(cause.downcast_ref(), Some(CapError::<BoxError>::TooLong))
-        {
-            return true;
-        }
-        next = cause.source();
+    if let Some(CapError::<hyper::Error>::TooLong) = cause.downcast_ref() {
+        return true;
     }
-    false
+    match cause.downcast_ref::<CapError<BoxError>>() {
+        Some(CapError::TooLong) => true,
+        Some(CapError::Inner(cause)) => is_too_long(&**cause),
+        None => cause.is::<LengthLimitError>() || cause.source().is_some_and(is_too_long),
+    }
 }
 
 #[cfg(test)]
@@ -168,13 +165,28 @@ mod tests {
             (Kind::BodyCut, 400, "malformed_request", Effect::Unknown),
             (Kind::BodySlow, 408, "request_timeout", Effect::Unknown),
             (Kind::BodyTooLong, 413, "payload_too_large", Effect::Unknown),
-            (Kind::ConnectRefused, 502, "upstream_unavailable", Effect::Impossible),
+            (
+                Kind::ConnectRefused,
+                502,
+                "upstream_unavailable",
+                Effect::Impossible,
+            ),
             (Kind::ConnectSlow, 504, "timeout", Effect::Impossible),
             (Kind::Cut, 502, "upstream_unavailable", Effect::Unknown),
             (Kind::Full, 503, "overloaded", Effect::Impossible),
-            (Kind::Malformed, 502, "upstream_unavailable", Effect::Unknown),
+            (
+                Kind::Malformed,
+                502,
+                "upstream_unavailable",
+                Effect::Unknown,
+            ),
             (Kind::Slow, 504, "timeout", Effect::Unknown),
-            (Kind::Unsent, 502, "upstream_unavailable", Effect::Impossible),
+            (
+                Kind::Unsent,
+                502,
+                "upstream_unavailable",
+                Effect::Impossible,
+            ),
         ] {
             let response = Fault::new(kind).into_response::<Full<bytes::Bytes>>(7);
             let error = response.extensions().get::<ApiError>().unwrap();

@@ -17,6 +17,7 @@ mod fault;
 mod idle;
 mod outgoing;
 mod retry;
+mod seam;
 mod sending;
 mod streamed;
 mod wire;
@@ -29,21 +30,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use self::seam::{Policy, UpstreamKind};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode, request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 use vestibule::Body;
-use vestibule::route::{Policy, UpstreamKind};
 
 use self::exchange::{Exchange, Failed};
+pub use self::fault::Fault;
 use self::fault::{BoxError, Kind};
 use self::retry::Attempt;
 use self::sending::Sending;
-use self::wire::Wire;
-pub use self::fault::Fault;
 pub use self::streamed::Streamed;
+use self::wire::Wire;
 use crate::config::Config;
 
 /// The service behind the sidecar. Cheap to clone.
@@ -178,6 +179,8 @@ where
     }
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    let body = exchange.into_body(permit, length.filter(|_| !is_head)).await;
+    let body = exchange
+        .into_body(permit, length.filter(|_| !is_head))
+        .await;
     response.map(|()| body)
 }

@@ -54,7 +54,9 @@ fn origin_form(uri: &Uri) -> Uri {
 }
 
 fn without_user(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host)
 }
 
 #[cfg(test)]
@@ -67,18 +69,72 @@ mod tests {
     fn a_head_is_made_fit_for_the_service() {
         for (method, target, fields, length, want) in [
             ("GET", "/a?b=c", "host: h", Some(0), "GET /a?b=c host: h"),
-            ("GET", "http://u@x:1/a", "host: h", Some(0), "GET /a host: x:1"),
+            (
+                "GET",
+                "http://u@x:1/a",
+                "host: h",
+                Some(0),
+                "GET /a host: x:1",
+            ),
             ("GET", "http://x", "", Some(0), "GET / host: x"),
             ("OPTIONS", "*", "host: h", Some(0), "OPTIONS * host: h"),
             ("GET", "/", "", Some(0), "GET / host: "),
-            ("GET", "/", "host: h|content-length: 0", Some(0), "GET / host: h|content-length: 0"),
-            ("GET", "/", "host: h", Some(3), "GET / host: h|content-length: 3"),
-            ("POST", "/", "host: h", Some(0), "POST / host: h|content-length: 0"),
-            ("POST", "/", "host: h", None, "POST / host: h|transfer-encoding: chunked"),
-            ("POST", "/", "host: h|content-length: 9", None, "POST / host: h|transfer-encoding: chunked"),
-            ("POST", "/", "host: h|transfer-encoding: chunked", Some(2), "POST / host: h|content-length: 2"),
-            ("POST", "/", "host: h|expect: 100-continue", Some(1), "POST / host: h|content-length: 1"),
-            ("GET", "/", "host: h|upgrade: x|connection: upgrade", Some(0), "GET / host: h"),
+            (
+                "GET",
+                "/",
+                "host: h|content-length: 0",
+                Some(0),
+                "GET / host: h|content-length: 0",
+            ),
+            (
+                "GET",
+                "/",
+                "host: h",
+                Some(3),
+                "GET / host: h|content-length: 3",
+            ),
+            (
+                "POST",
+                "/",
+                "host: h",
+                Some(0),
+                "POST / host: h|content-length: 0",
+            ),
+            (
+                "POST",
+                "/",
+                "host: h",
+                None,
+                "POST / host: h|transfer-encoding: chunked",
+            ),
+            (
+                "POST",
+                "/",
+                "host: h|content-length: 9",
+                None,
+                "POST / host: h|transfer-encoding: chunked",
+            ),
+            (
+                "POST",
+                "/",
+                "host: h|transfer-encoding: chunked",
+                Some(2),
+                "POST / host: h|content-length: 2",
+            ),
+            (
+                "POST",
+                "/",
+                "host: h|expect: 100-continue",
+                Some(1),
+                "POST / host: h|content-length: 1",
+            ),
+            (
+                "GET",
+                "/",
+                "host: h|upgrade: x|connection: upgrade",
+                Some(0),
+                "GET / host: h",
+            ),
         ] {
             let mut request = Request::builder().method(method).uri(target);
             for field in fields.split('|').filter(|field| !field.is_empty()) {
