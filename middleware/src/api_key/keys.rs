@@ -9,11 +9,12 @@ use arc_swap::ArcSwap;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::digest::Digest;
-use super::keyring::{Keyring, KeyringError};
+use super::keyring::Keyring;
 use super::record::KeyRecord;
 use super::schema::{self, SchemaError};
 use super::watch;
 use crate::clock::Timestamp;
+use crate::error::StoreError;
 
 /// A keyring in this process's memory.
 ///
@@ -202,7 +203,7 @@ impl Keys {
 }
 
 impl Keyring for Keys {
-    async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, KeyringError> {
+    async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, StoreError> {
         let ring = self.shared.ring.load();
         Ok(ring.by_digest.get(digest.as_bytes()).cloned())
     }

@@ -23,6 +23,7 @@
 
 mod code;
 mod format;
+mod store;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use serde_json::Value;
 
 pub use self::code::{Code, ErrorType};
 pub use self::format::ErrorFormat;
+pub use self::store::{StoreError, StoreErrorKind};
 use crate::body::Body;
 use crate::context::CorrelationId;
 use crate::header;

@@ -64,12 +64,7 @@ impl TrustLayer {
             };
         };
         request.headers_mut().remove(VESTIBULE_IDENTITY);
-        let extensions = request.extensions_mut();
-        extensions.insert(asserted.principal);
-        extensions.insert(asserted.correlation_id);
-        if let Some(claim) = asserted.claim {
-            extensions.insert(claim);
-        }
+        asserted.enter(request.extensions_mut());
         Ok(())
     }
 }

@@ -163,10 +163,13 @@ impl Verifier {
 
 impl<'a> Token<'a> {
     fn split(token: &'a [u8]) -> Result<Self, Refused> {
+        if token.len() > TOKEN_MAX {
+            return Err(Refused::Shape);
+        }
         let text = str::from_utf8(token).map_err(|_| Refused::Shape)?;
         let (signed, signature) = text.rsplit_once('.').ok_or(Refused::Shape)?;
         let (header, payload) = signed.split_once('.').ok_or(Refused::Shape)?;
-        if text.len() > TOKEN_MAX || payload.contains('.') {
+        if payload.contains('.') {
             return Err(Refused::Shape);
         }
         Ok(Self {
