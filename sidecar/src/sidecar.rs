@@ -164,6 +164,7 @@ where
     }
 
     fn bind(self) -> Result<Bound, StartError> {
+        stack::routes(&self.config)?;
         let life = Lifecycle::new(self.config.drain);
         let failure = Arc::new(Mutex::new(None));
         let edge = socket(&self.config.listen)?;
@@ -206,7 +207,8 @@ where
     }
 
     async fn build(self, life: &Arc<Lifecycle>) -> Result<L::Service, StartError> {
-        stack::build(&self.config, &self.sources, &self.outer, &self.inner, life).await
+        let layers = (&self.outer, &self.inner);
+        stack::build(&self.config, &self.sources, layers, life).await
     }
 
     fn manner(&self) -> Manner {

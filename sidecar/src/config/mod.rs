@@ -49,7 +49,7 @@ pub use self::keys::Keys;
 pub use self::limits::Limits;
 pub use self::route::{Auth, Idempotency, Route};
 pub use self::timeouts::Timeouts;
-use self::value::Source;
+use self::value::{Entry, Source};
 
 /// Everything that a sidecar is told.
 #[derive(Clone, Debug)]
@@ -86,10 +86,12 @@ pub struct Config {
 }
 
 /// Where counters and records are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Store {
-    /// `memory:`: in this process, lost with it.
-    Memory,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// `memory:`, or the address of another kind of store.
+    pub address: String,
+    /// The line on which it stands, for faults that are found when it is opened.
+    pub line: usize,
 }
 
 /// How refusals are written.
@@ -140,8 +142,8 @@ impl Config {
                 None => None,
             },
             store: match top.take("store") {
-                Some(entry) => entry.text(Store::parse)?,
-                None => Store::Memory,
+                Some(entry) => Store::parse(entry)?,
+                None => Store::default(),
             },
             error_format: match top.take("error_format") {
                 Some(entry) => entry.text(ErrorFormat::parse)?,
@@ -174,10 +176,19 @@ impl Config {
 // === impl Store ===
 
 impl Store {
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "memory:" => Ok(Self::Memory),
-            _ => Err("\"memory:\""),
+    fn parse(entry: Entry<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            line: entry.line(),
+            address: entry.string()?,
+        })
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            address: "memory:".to_owned(),
+            line: 1,
         }
     }
 }

@@ -17,7 +17,6 @@ mod fault;
 mod idle;
 mod outgoing;
 mod retry;
-mod seam;
 mod sending;
 mod streamed;
 mod wire;
@@ -30,13 +29,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use self::seam::{Policy, UpstreamKind};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode, request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 use vestibule::Body;
+use vestibule::route::{Policy, UpstreamKind};
 
 use self::exchange::{Exchange, Failed};
 pub use self::fault::Fault;
