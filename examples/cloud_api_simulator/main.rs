@@ -83,9 +83,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let seed = Seed::new(args.seed.unwrap_or_else(random_seed));
     let clock = VirtualClock::new(SystemClock::shared());
     let simulator = Simulator::new(State::new(world, seed), clock, reach);
-    let server = Server::bind(simulator, args.listen, args.control_listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let server = Server::bind(simulator, args.listen, args.control_listen).await?;
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -30,8 +31,7 @@ use crate::simulator::Simulator;
 pub(crate) use self::checks::Message;
 pub(crate) use self::recipient::Recipient;
 
-/// A send, taken off its connection.
-#[derive(Debug)]
+/// A send, taken off its connection; without `Debug`, since it holds a token.
 struct Send {
     version: String,
     pnid: String,
@@ -56,9 +56,12 @@ pub(crate) fn routes() -> Router<Arc<Simulator>> {
 
 async fn messages(
     State(simulator): State<Arc<Simulator>>,
-    Path((version, pnid)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Response {
+    let Ok(Path((version, pnid))) = path else {
+        return unknown(State(simulator), request).await;
+    };
     let authorization = request.headers().get(AUTHORIZATION);
     let authorization = authorization
         .and_then(|value| value.to_str().ok())

@@ -47,9 +47,9 @@ impl Server {
     ) -> io::Result<Self> {
         Ok(Self {
             simulator: Arc::new(simulator),
-            graph: TcpListener::bind(graph).await?,
+            graph: listen(graph).await?,
             control: match control {
-                Some(control) => Some(TcpListener::bind(control).await?),
+                Some(control) => Some(listen(control).await?),
                 None => None,
             },
         })
@@ -89,6 +89,13 @@ impl Server {
         work.spawn(webhook::pump(self.simulator));
         work.join_next().await;
     }
+}
+
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })
 }
 
 async fn serve(listener: TcpListener, app: Router) {

@@ -20,6 +20,7 @@ pub(crate) struct Attempt {
     pub(crate) attempt: u32,
     /// The status of the answer, or nothing where none came.
     pub(crate) status: Option<u16>,
+    /// The start of the body.
     pub(crate) body: String,
 }
 
@@ -27,7 +28,10 @@ pub(crate) struct Attempt {
 
 impl Log {
     /// Writes an attempt; the oldest one makes room.
-    pub(crate) fn push(&mut self, attempt: Attempt) {
+    pub(crate) fn push(&mut self, mut attempt: Attempt) {
+        // The body is ASCII, so that it can be cut anywhere.
+        attempt.body.truncate(KEPT_BODY);
+        attempt.body.shrink_to_fit();
         if self.attempts.len() >= KEPT {
             self.attempts.pop_front();
         }
@@ -49,6 +53,9 @@ impl Log {
 /// About one megabyte of ordinary webhooks.
 const KEPT: usize = 1000;
 
+/// Bytes; ordinary webhooks are far shorter.
+const KEPT_BODY: usize = 16 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,11 +69,12 @@ mod tests {
                 at_ms: number,
                 attempt: 1,
                 status: None,
-                body: String::new(),
+                body: "x".repeat(KEPT_BODY + 1),
             });
         }
         let recent = log.recent();
         assert_eq!((recent.len(), recent[0].at_ms), (KEPT, 1));
+        assert_eq!(recent[0].body.len(), KEPT_BODY);
         assert_eq!(log.total(), KEPT as u64 + 1);
     }
 }

@@ -11,8 +11,7 @@ use crate::world::{
     Category, Number, NumberState, Settings, User, Waba, WabaState, WindowMode, World,
 };
 
-/// A request, as it came.
-#[derive(Debug)]
+/// A request, as it came; without `Debug`, since it holds a token.
 pub(crate) struct Request<'a> {
     pub(crate) version: &'a str,
     pub(crate) pnid: &'a str,
