@@ -63,6 +63,9 @@ impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 
+    /// How far a well-kept clock may step back without anything being taken for a jump.
+    pub const SKEW: Duration = Duration::from_secs(1);
+
     /// The moment this many milliseconds after the Unix epoch.
     pub const fn from_unix_millis(millis: u64) -> Self {
         Self(millis)
@@ -87,6 +90,13 @@ impl Timestamp {
     /// has waited long enough.
     pub const fn as_unix_seconds_ceil(self) -> u64 {
         self.0.div_ceil(1000)
+    }
+
+    /// The moment this much earlier, or the epoch.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(millis))
     }
 
     /// How long after `earlier` this is; zero where it is not after it.

@@ -28,6 +28,11 @@ pub enum Effect {
     Unknown,
 }
 
+/// Marks a request that was charged and claimed already, by the layers that signed its
+/// assertion.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vouched;
+
 /// The SHA-256 over what makes two requests the same one (contract §6).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);

@@ -1,1 +1,3 @@
-fn main() {}
+//! The contract, row by row: one binary, so that it links once.
+
+mod model;

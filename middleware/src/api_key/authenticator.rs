@@ -1,0 +1,195 @@
+//! From the `Authorization` header to the caller, without the service around it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+
+use super::digest::Peppers;
+use super::key::{ApiKey, KeyError, KeyFormat};
+use super::keyring::Keyring;
+use super::record::{KeyRecord, Refusal};
+use crate::clock::{SharedClock, SystemClock};
+use crate::error::ApiError;
+use crate::principal::Principal;
+
+/// Tells who is calling.
+///
+/// [`Authenticate`](super::Authenticate) is a thin service around this; use it directly
+/// where requests do not come through tower. Cheap to clone.
+#[derive(Clone)]
+pub struct Authenticator<K> {
+    keyring: K,
+    rules: Arc<Rules>,
+}
+
+#[derive(Clone, Debug)]
+struct Rules {
+    format: KeyFormat,
+    peppers: Peppers,
+    separate_codes: bool,
+    clock: SharedClock,
+}
+
+// === impl Authenticator ===
+
+impl<K> Authenticator<K> {
+    /// Looks keys up here: keys of every brand and environment, plain digests, one code
+    /// for every refusal, the machine's clock.
+    pub fn new(keyring: K) -> Self {
+        let rules = Rules {
+            format: KeyFormat::new(),
+            peppers: Peppers::none(),
+            separate_codes: false,
+            clock: SystemClock::shared(),
+        };
+        Self {
+            keyring,
+            rules: Arc::new(rules),
+        }
+    }
+
+    /// The keys that are accepted. Default: ours, of every brand and environment.
+    #[must_use]
+    pub fn format(mut self, format: KeyFormat) -> Self {
+        self.rules_mut().format = format;
+        self
+    }
+
+    /// The peppers that digests are made with. Default: none, plain SHA-256.
+    #[must_use]
+    pub fn peppers(mut self, peppers: Peppers) -> Self {
+        self.rules_mut().peppers = peppers;
+        self
+    }
+
+    /// Refuses revoked and expired keys under codes of their own, `revoked_api_key` and
+    /// `expired_api_key`. Default: off, `invalid_api_key` for all; the message tells.
+    #[must_use]
+    pub fn separate_codes(mut self) -> Self {
+        self.rules_mut().separate_codes = true;
+        self
+    }
+
+    /// What expiry and revocation are judged by. Default: the machine's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.rules_mut().clock = clock;
+        self
+    }
+
+    /// Removes a credential that looks like one of our keys, mistyped or not.
+    ///
+    /// For public routes, where a key that was sent all the same must not reach the
+    /// upstream. Opaque keys look like anybody's bearer token, so they are left.
+    pub fn strip(&self, headers: &mut HeaderMap) {
+        let ours =
+            |value: &HeaderValue| bearer(value).is_ok_and(|text| self.rules.format.resembles(text));
+        if headers.get_all(AUTHORIZATION).iter().any(ours) {
+            headers.remove(AUTHORIZATION);
+        }
+    }
+
+    fn rules_mut(&mut self) -> &mut Rules {
+        Arc::make_mut(&mut self.rules)
+    }
+}
+
+impl<K: Keyring> Authenticator<K> {
+    /// The caller behind the key in these headers.
+    ///
+    /// # Errors
+    ///
+    /// 401 `invalid_api_key` with a message that tells what is wrong, or 503
+    /// `auth_store_unavailable` where the keyring cannot tell.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, ApiError> {
+        let key = self.rules.key(headers)?;
+        let record = self.find(&key).await?.ok_or_else(unknown)?;
+        self.rules.admit(&record)
+    }
+
+    async fn find(&self, key: &ApiKey<'_>) -> Result<Option<Arc<KeyRecord>>, ApiError> {
+        for digest in self.rules.peppers.candidates(key) {
+            match self.keyring.find(&digest).await {
+                Ok(Some(record)) if record.digest().confirms(&digest) => return Ok(Some(record)),
+                Ok(_) => {}
+                Err(error) => {
+                    let cause = std::error::Error::source(&error);
+                    tracing::error!(error = %error, cause, "an API key could not be checked");
+                    return Err(ApiError::auth_store_unavailable());
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<K> fmt::Debug for Authenticator<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// The well-formed key that was sent; nothing is looked up for any other.
+    fn key<'a>(&self, headers: &'a HeaderMap) -> Result<ApiKey<'a>, ApiError> {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let value = values.next().ok_or_else(ApiError::missing_api_key)?;
+        if values.next().is_some() {
+            return Err(ApiError::invalid_api_key(
+                "Send one Authorization header only.",
+            ));
+        }
+        let text = bearer(value).map_err(ApiError::invalid_api_key)?;
+        self.format
+            .parse(text)
+            .map_err(|error| ApiError::invalid_api_key(message(error)))
+    }
+
+    fn admit(&self, record: &KeyRecord) -> Result<Principal, ApiError> {
+        // An opaque key tells its environment only here.
+        if !self.format.serves(record.principal().environment()) {
+            return Err(ApiError::invalid_api_key(message(KeyError::Environment)));
+        }
+        let refusal = match record.admit(self.clock.now()) {
+            Ok(principal) => return Ok(principal.clone()),
+            Err(refusal) => refusal,
+        };
+        Err(match (refusal, self.separate_codes) {
+            (Refusal::Revoked, true) => ApiError::revoked_api_key(),
+            (Refusal::Revoked, false) => {
+                ApiError::invalid_api_key("This API key has been revoked.")
+            }
+            (Refusal::Expired, true) => ApiError::expired_api_key(),
+            (Refusal::Expired, false) => ApiError::invalid_api_key("This API key has expired."),
+        })
+    }
+}
+
+/// The token of a bearer credential (RFC 6750 §2.1); the scheme is case-insensitive
+/// (RFC 9110 §11.1).
+fn bearer(value: &HeaderValue) -> Result<&str, &'static str> {
+    let text = value.to_str().map_err(|_| message(KeyError::Malformed))?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err("The scheme of the Authorization header must be 'Bearer'.");
+    }
+    Ok(token.trim_matches(' '))
+}
+
+const fn message(error: KeyError) -> &'static str {
+    match error {
+        KeyError::Checksum => "This API key is mistyped: its checksum does not match.",
+        KeyError::Environment => "This API key belongs to another environment.",
+        KeyError::Malformed => "This is not shaped like an API key.",
+    }
+}
+
+fn unknown() -> ApiError {
+    ApiError::invalid_api_key("This API key is not known.")
+}

@@ -1,0 +1,88 @@
+//! The service that asks for an API key.
+
+use std::task::{Context, Poll};
+
+use http::header::AUTHORIZATION;
+use http::{Extensions, Request, Response};
+use tower_service::Service;
+
+use super::authenticator::Authenticator;
+use super::keyring::Keyring;
+use crate::body::Body;
+use crate::error::ApiError;
+use crate::future::{BoxFuture, ready_clone};
+use crate::principal::Principal;
+use crate::route::RouteMatch;
+
+/// Middleware that lets a request through with its [`Principal`] and without its key.
+///
+/// A request that has a `Principal` already, from a team's own authentication or a valid
+/// assertion, passes as it is. See the [module docs](super) for an example.
+#[derive(Clone, Debug)]
+pub struct Authenticate<S, K> {
+    inner: S,
+    authenticator: Authenticator<K>,
+}
+
+// === impl Authenticate ===
+
+impl<S, K> Authenticate<S, K> {
+    /// Puts this authentication in front of a service.
+    pub const fn new(inner: S, authenticator: Authenticator<K>) -> Self {
+        Self {
+            inner,
+            authenticator,
+        }
+    }
+}
+
+impl<S, K, B, R> Service<Request<B>> for Authenticate<S, K>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    K: Keyring,
+    B: Send + 'static,
+{
+    type Response = Response<Body<R>>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let mut inner = ready_clone(&mut self.inner);
+        let authenticator = self.authenticator.clone();
+        Box::pin(async move {
+            if let Err(refusal) = admit(&authenticator, &mut request).await {
+                return Ok(refusal.into_response());
+            }
+            Ok(inner.call(request).await?.map(Body::inner))
+        })
+    }
+}
+
+async fn admit<K: Keyring, B>(
+    authenticator: &Authenticator<K>,
+    request: &mut Request<B>,
+) -> Result<(), ApiError> {
+    if request.extensions().get::<Principal>().is_some() {
+        return Ok(());
+    }
+    if !asks_for_a_key(request.extensions()) {
+        authenticator.strip(request.headers_mut());
+        return Ok(());
+    }
+    let principal = authenticator.authenticate(request.headers()).await?;
+    request.headers_mut().remove(AUTHORIZATION);
+    request.extensions_mut().insert(principal);
+    Ok(())
+}
+
+/// Whether the route that the request matched takes keys; without a table all do.
+fn asks_for_a_key(extensions: &Extensions) -> bool {
+    !extensions
+        .get::<RouteMatch>()
+        .is_some_and(RouteMatch::is_public)
+}

@@ -1,0 +1,55 @@
+//! The store's side of the rate limit.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::quota::{Quota, Verdict};
+use crate::error::StoreError;
+use crate::guarded::Guarded;
+use crate::principal::Caller;
+
+/// Counts the requests of callers.
+///
+/// Asked once for every authenticated request, by [`RateLimit`](super::RateLimit) or by
+/// the whole stack. One call is one atomic step: it reads the caller's counter, judges
+/// the request by [`Quota::judge`] under the store's own clock, and writes the counter
+/// back; two processes that share a store never let more pass than one would.
+///
+/// A verdict that is wrong in favour of a caller costs the upstream some load; one that
+/// is wrong against it refuses a good request. A call whose reply was lost may be
+/// counted although it never passed: it is not repeated.
+///
+/// When the store is lost, return an error and do not wait: the layer goes on counting
+/// by itself (contract §7).
+pub trait Counters: Clone + Send + Sync + 'static {
+    /// Whether the counters live in this process and cannot be lost without it. Nothing
+    /// is then remembered beside them, and no deadline is set.
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    /// Charges one request of this caller.
+    fn hit(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+    ) -> impl Future<Output = Result<Verdict, StoreError>> + Send;
+}
+
+// === impl Guarded ===
+
+impl<S: Counters> Counters for Guarded<S> {
+    fn is_local(&self) -> bool {
+        self.store.is_local()
+    }
+
+    async fn hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        if self.store.is_local() {
+            return self.store.hit(caller, quota).await;
+        }
+        self.guard(HIT, self.store.hit(caller, quota)).await
+    }
+}
+
+/// A rate limit is not worth a longer wait (contract §7).
+const HIT: Duration = Duration::from_millis(50);

@@ -1,0 +1,159 @@
+//! A bounded map of counters: plain data, with the time passed in.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::quota::{Counter, Quota, Verdict};
+use crate::clock::Timestamp;
+use crate::principal::Caller;
+
+/// The counters of at most so many callers.
+#[derive(Debug)]
+pub(crate) struct CounterTable {
+    counters: HashMap<Caller, Counted>,
+    /// Every caller once, with a moment at which its counter is worth looking at.
+    queue: VecDeque<(Timestamp, Caller)>,
+    capacity: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    counter: Counter,
+    /// From then on the counter says no more than none would.
+    ends: Timestamp,
+}
+
+// === impl CounterTable ===
+
+impl CounterTable {
+    /// Room for the counters of so many callers.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            counters: HashMap::new(),
+            queue: VecDeque::new(),
+            capacity,
+        }
+    }
+
+    /// Charges one request; nothing where there is no room for another caller.
+    ///
+    /// A counter that still counts is never given up for another: that would let its
+    /// caller start anew.
+    pub(crate) fn hit(
+        &mut self,
+        caller: &Caller,
+        quota: &Quota,
+        now: Timestamp,
+    ) -> Option<Verdict> {
+        let held = self.counters.get(caller).map(|held| held.counter);
+        let (counter, verdict) = quota.judge(held, now);
+        self.write(
+            caller,
+            Counted {
+                counter,
+                ends: verdict.reset,
+            },
+            now,
+        )
+        .then_some(verdict)
+    }
+
+    /// Notes what another store said of a caller. Without room the caller starts anew
+    /// should that store be lost: a little too much then passes, and memory stays bounded.
+    pub(crate) fn note(
+        &mut self,
+        caller: &Caller,
+        quota: &Quota,
+        verdict: &Verdict,
+        now: Timestamp,
+    ) {
+        let noted = Counted {
+            counter: verdict.counter(quota),
+            ends: verdict.reset,
+        };
+        self.write(caller, noted, now);
+    }
+
+    fn write(&mut self, caller: &Caller, counted: Counted, now: Timestamp) -> bool {
+        if let Some(held) = self.counters.get_mut(caller) {
+            *held = counted;
+            return true;
+        }
+        self.sweep(now);
+        if self.counters.len() >= self.capacity {
+            return false;
+        }
+        self.counters.insert(caller.clone(), counted);
+        self.queue.push_back((counted.ends, caller.clone()));
+        true
+    }
+
+    /// Looks at a bounded number of counters and forgets those that have ended.
+    fn sweep(&mut self, now: Timestamp) {
+        let over = |ends: Timestamp| ends <= now || ends.since(now) > FURTHEST;
+        for _ in 0..SWEPT_AT_ONCE {
+            if self.queue.front().is_none_or(|(due, _)| !over(*due)) {
+                return;
+            }
+            let Some((_, caller)) = self.queue.pop_front() else {
+                return;
+            };
+            match self.counters.get(&caller) {
+                Some(held) if !over(held.ends) => self.queue.push_back((held.ends, caller)),
+                _ => {
+                    self.counters.remove(&caller);
+                }
+            }
+        }
+    }
+}
+
+/// A new caller makes room for itself and for one more, so the table shrinks after a peak.
+const SWEPT_AT_ONCE: usize = 2;
+
+/// No window is longer than a day; what ends later was written under another clock.
+const FURTHEST: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUOTA: Quota = Quota::per_minute(1);
+
+    #[test]
+    fn a_full_table_takes_no_new_caller_until_a_window_has_ended() {
+        let mut table = CounterTable::new(2);
+        let [a, b, c] = ["a", "b", "c"].map(|name| Caller::new("live", name));
+        let start = Timestamp::from_unix_seconds(1_000);
+        for (second, caller, want) in [
+            (0, &a, Some(true)),
+            (1, &b, Some(true)),
+            (2, &c, None),
+            (3, &a, Some(false)),
+            (60, &c, Some(true)),
+            (60, &a, None),
+            (61, &a, Some(true)),
+        ] {
+            let verdict = table.hit(caller, &QUOTA, start + Duration::from_secs(second));
+            assert_eq!(
+                verdict.map(|verdict| verdict.allowed),
+                want,
+                "second {second} {caller:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn goes_on_from_what_another_store_said() {
+        let (mut store, mut noted) = (CounterTable::new(1), CounterTable::new(1));
+        let (caller, quota) = (Caller::new("live", "a"), Quota::per_minute(2));
+        let now = Timestamp::from_unix_seconds(1_000);
+        let said = store.hit(&caller, &quota, now).unwrap();
+        noted.note(&caller, &quota, &said, now);
+        assert_eq!(
+            noted.hit(&caller, &quota, now),
+            store.hit(&caller, &quota, now)
+        );
+        assert!(!noted.hit(&caller, &quota, now).unwrap().allowed);
+    }
+}

@@ -1,0 +1,249 @@
+//! Builds the stack: what a team must say, and what it may.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::ApiLayer;
+use super::admission::Admission;
+use super::admit::Gate;
+use super::edge::Rules;
+use crate::api_key::{Authenticator, KeyFormat, Keyring, Peppers};
+use crate::budget::Budget;
+use crate::clock::{SharedClock, SystemClock};
+use crate::correlation_id::CorrelateLayer;
+use crate::entropy::{SharedEntropy, SystemEntropy};
+use crate::error::ErrorFormat;
+use crate::guarded::Guarded;
+use crate::idempotency::{Executor, Options};
+use crate::identity::Verifier;
+use crate::rate_limit::{Limiter, Quota};
+use crate::route::{InvalidRoute, Policy, Routes};
+use crate::tasks::Tasks;
+
+/// Builds an [`ApiLayer`].
+#[derive(Debug)]
+#[must_use]
+pub struct ApiLayerBuilder<S, K> {
+    store: S,
+    authenticator: Authenticator<K>,
+    routes: Result<Routes, InvalidRoute>,
+    quota: Quota,
+    options: Options,
+    trusted: Option<Verifier>,
+    assertions_only: bool,
+    in_flight_max: usize,
+}
+
+/// Why a stack cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidApi {
+    /// Only assertions are to be taken, and none is trusted.
+    #[error("assertions_only() without trust_assertion() would refuse every request")]
+    NoAssertionTrusted,
+    /// There is no route, so every request would be answered 404.
+    #[error("an API without a route answers 404 to every request: add one with route()")]
+    NoRoute,
+    /// A route is malformed or entered twice.
+    #[error(transparent)]
+    Route(#[from] InvalidRoute),
+    /// A claim would lapse while its work is running.
+    #[error("a lease of {lease:?} that is renewed every {renewal:?} lapses while the work runs")]
+    RenewalTooLate {
+        /// How long a claim holds.
+        lease: Duration,
+        /// How often it is renewed.
+        renewal: Duration,
+    },
+}
+
+// === impl ApiLayerBuilder ===
+
+impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
+    pub(super) fn new(store: S, keys: K) -> Self {
+        Self {
+            store,
+            authenticator: Authenticator::new(keys),
+            routes: Ok(Routes::default()),
+            quota: Quota::per_minute(PER_MINUTE),
+            options: Options::new(SystemClock::shared(), SystemEntropy::shared()),
+            trusted: None,
+            assertions_only: false,
+            in_flight_max: IN_FLIGHT,
+        }
+    }
+
+    /// Adds a route: `METHOD /path` (see [`Routes::with`]).
+    pub fn route(mut self, pattern: &str, policy: Policy) -> Self {
+        self.routes = self.routes.and_then(|routes| routes.with(pattern, policy));
+        self
+    }
+
+    /// The keys that are accepted; ours, of every brand and environment, by default.
+    pub fn keys(mut self, format: KeyFormat) -> Self {
+        self.authenticator = self.authenticator.format(format);
+        self
+    }
+
+    /// The peppers of the keys' digests; none by default.
+    pub fn peppers(mut self, peppers: Peppers) -> Self {
+        self.authenticator = self.authenticator.peppers(peppers);
+        self
+    }
+
+    /// Refuses revoked and expired keys under codes of their own.
+    pub fn separate_codes(mut self) -> Self {
+        self.authenticator = self.authenticator.separate_codes();
+        self
+    }
+
+    /// Requests a minute of a key that has no limit of its own; 60 by default.
+    pub fn per_minute(mut self, limit: u32) -> Self {
+        self.quota = self.quota.with_limit(limit);
+        self
+    }
+
+    /// Spreads the limit evenly, and lets only so many requests pass at once.
+    pub fn burst(mut self, burst: u32) -> Self {
+        self.quota = self.quota.with_burst(burst);
+        self
+    }
+
+    /// Lets an assertion signed with one of these secrets vouch for a request.
+    pub fn trust_assertion(mut self, verifier: impl Into<Verifier>) -> Self {
+        self.trusted = Some(verifier.into());
+        self
+    }
+
+    /// Takes no API keys: a request that no assertion vouches for is answered 503.
+    pub fn assertions_only(mut self) -> Self {
+        self.assertions_only = true;
+        self
+    }
+
+    /// How errors are written; the contract's envelope by default.
+    pub fn error_format(mut self, format: ErrorFormat) -> Self {
+        self.options.error_format = format;
+        self
+    }
+
+    /// How long a claim holds, and how often it is renewed; 10 s and 3 s by default.
+    pub fn lease(mut self, lease: Duration, renewal: Duration) -> Self {
+        self.options.lease = lease;
+        self.options.renewal = renewal;
+        self
+    }
+
+    /// How long a response is replayed; 24 h by default.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.options.retention = retention;
+        self
+    }
+
+    /// Keeps these headers of a response too.
+    pub fn kept_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.options.kept_headers = names.into_iter().collect();
+        self
+    }
+
+    /// The longest response that is kept, and how long after its head it may take;
+    /// 256 KiB and 1 s by default.
+    pub fn kept(mut self, bytes: usize, within: Duration) -> Self {
+        self.options.kept_bytes = bytes;
+        self.options.kept_within = within;
+        self
+    }
+
+    /// What all buffered bodies may take together; 64 MiB by default.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.options.budget = Budget::new(bytes);
+        self
+    }
+
+    /// How many requests may wait for the head of their response; 10,000 by default.
+    pub fn in_flight(mut self, most: usize) -> Self {
+        self.in_flight_max = most;
+        self
+    }
+
+    /// Where keyed requests run.
+    pub fn tasks(mut self, tasks: Tasks) -> Self {
+        self.options.tasks = tasks;
+        self
+    }
+
+    /// The time; the machine's by default.
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.authenticator = self.authenticator.clock(Arc::clone(&clock));
+        self.options.clock = clock;
+        self
+    }
+
+    /// The source of ids and tokens; the machine's by default.
+    pub fn entropy(mut self, entropy: SharedEntropy) -> Self {
+        self.options.entropy = entropy;
+        self
+    }
+
+    /// The finished stack.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidApi`] where what was asked for cannot work.
+    pub fn build(self) -> Result<ApiLayer<S, K>, InvalidApi> {
+        let (lease, renewal) = (self.options.lease, self.options.renewal);
+        let routes = self.routes?;
+        if routes.is_empty() {
+            return Err(InvalidApi::NoRoute);
+        }
+        if self.assertions_only && self.trusted.is_none() {
+            return Err(InvalidApi::NoAssertionTrusted);
+        }
+        // A renewal that is lost once must not cost the claim.
+        if renewal * 2 >= lease {
+            return Err(InvalidApi::RenewalTooLate { lease, renewal });
+        }
+        let Options {
+            clock,
+            entropy,
+            error_format,
+            tasks,
+            ..
+        } = self.options.clone();
+        let correlate = CorrelateLayer::new()
+            .clock(clock.clone())
+            .entropy(entropy)
+            .error_format(error_format);
+        let store = Guarded::new(self.store, clock.clone());
+        let gate = Gate {
+            limiter: Limiter::new(store.clone(), self.quota, clock.clone()),
+            executor: Executor::new(store.clone(), self.options),
+            store,
+        };
+        let rules = Rules {
+            routes,
+            trusted: self.trusted,
+            assertions_only: self.assertions_only,
+            clock,
+            in_flight_max: self.in_flight_max,
+            in_flight: Arc::new(AtomicUsize::new(0)),
+        };
+        let authenticate = self.authenticator.into();
+        Ok(ApiLayer {
+            correlate,
+            rules: Arc::new(rules),
+            authenticate,
+            gate: Arc::new(gate),
+            tasks,
+        })
+    }
+}
+
+/// Contract §5.
+const PER_MINUTE: u32 = 60;
+
+/// Enough for a pod to be busy, few enough that it stays within its memory.
+const IN_FLIGHT: usize = 10_000;

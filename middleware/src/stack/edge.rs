@@ -1,0 +1,185 @@
+//! The edge: which route a request takes, who vouches for it, and what becomes of a panic.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use futures_util::future::{CatchUnwind, FutureExt};
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::body::Body;
+use crate::clock::SharedClock;
+use crate::context::Vouched;
+use crate::error::ApiError;
+use crate::identity::Verifier;
+use crate::route::Routes;
+
+/// Middleware that finds the route of a request, trusts an assertion, bounds what runs
+/// at one time and answers for a panic.
+#[derive(Clone, Debug)]
+pub struct Edge<T> {
+    inner: T,
+    rules: Arc<Rules>,
+}
+
+/// What an [`Edge`] goes by.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) routes: Routes,
+    pub(super) trusted: Option<Verifier>,
+    pub(super) assertions_only: bool,
+    pub(super) clock: SharedClock,
+    pub(super) in_flight_max: usize,
+    pub(super) in_flight: Arc<AtomicUsize>,
+}
+
+pin_project! {
+    /// Response future for [`Edge`].
+    pub struct EdgeFuture<F> {
+        #[pin]
+        state: State<F>,
+        is_public: bool,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Passed { #[pin] inner: CatchUnwind<AssertUnwindSafe<F>>, permit: Permit },
+        Refused { refusal: Option<ApiError> },
+    }
+}
+
+/// A place among the requests in flight, held until the head of the response.
+#[derive(Debug)]
+struct Permit(Arc<AtomicUsize>);
+
+// === impl Edge ===
+
+impl<T> Edge<T> {
+    pub(super) const fn new(inner: T, rules: Arc<Rules>) -> Self {
+        Self { inner, rules }
+    }
+}
+
+impl<T, B, R> Service<Request<B>> for Edge<T>
+where
+    T: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<Body<R>>;
+    type Error = T::Error;
+    type Future = EdgeFuture<T::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let found = self
+            .rules
+            .routes
+            .find(request.method(), request.uri().path());
+        let is_public = found.is_public();
+        let admitted = self.rules.take_place().and_then(|permit| {
+            self.rules.trust(&mut request, is_public)?;
+            Ok(permit)
+        });
+        let state = match admitted {
+            Ok(permit) => {
+                request.extensions_mut().insert(found);
+                let inner = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+                State::Passed { inner, permit }
+            }
+            Err(refusal) => State::Refused {
+                refusal: Some(refusal),
+            },
+        };
+        EdgeFuture { state, is_public }
+    }
+}
+
+// === impl Rules ===
+
+impl Rules {
+    fn take_place(&self) -> Result<Permit, ApiError> {
+        let permit = Permit(Arc::clone(&self.in_flight));
+        let before = self.in_flight.fetch_add(1, Ordering::AcqRel);
+        if before < self.in_flight_max {
+            Ok(permit)
+        } else {
+            Err(ApiError::overloaded())
+        }
+    }
+
+    /// Lets a valid assertion vouch for the request. One that is refused is a fault
+    /// between the mountings and not the caller's: 503, never 401 (design D6).
+    fn trust<B>(&self, request: &mut Request<B>, is_public: bool) -> Result<(), ApiError> {
+        let Some(verifier) = &self.trusted else {
+            return Ok(());
+        };
+        let line = (request.method(), request.uri());
+        if let Some(asserted) = verifier.examine(request.headers(), line, self.clock.now())? {
+            asserted.enter(request.extensions_mut());
+            request.extensions_mut().insert(Vouched);
+        } else if self.assertions_only && !is_public {
+            tracing::warn!("a request came without an assertion");
+            return Err(ApiError::auth_store_unavailable());
+        }
+        Ok(())
+    }
+}
+
+// === impl EdgeFuture ===
+
+impl<F, R, E> Future for EdgeFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<Body<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = match this.state.project() {
+            StateProj::Passed { inner, .. } => match ready!(inner.poll(cx)) {
+                Ok(answer) => answer?.map(Body::inner),
+                Err(_panic) => {
+                    tracing::error!("a panic was caught at the edge");
+                    ApiError::internal().into_response()
+                }
+            },
+            StateProj::Refused { refusal } => refusal
+                .take()
+                .expect("a future is not polled after it ended")
+                .into_response(),
+        };
+        if !*this.is_public {
+            // Answers depend on the key (contract §2).
+            response
+                .headers_mut()
+                .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl<F> std::fmt::Debug for EdgeFuture<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EdgeFuture")
+            .field("is_public", &self.is_public)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Permit ===
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

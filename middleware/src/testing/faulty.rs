@@ -1,0 +1,102 @@
+//! A store that fails when it is told to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::error::StoreError;
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use crate::principal::Caller;
+use crate::rate_limit::{Counters, Quota, Verdict};
+use crate::stack::Admission;
+
+/// Wraps a store and breaks its steps; clones break together.
+#[derive(Clone, Debug)]
+pub struct FaultyStore<S> {
+    store: S,
+    fault: Arc<Mutex<Option<Fault>>>,
+}
+
+/// How a step fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is refused at once, and nothing is applied.
+    Refuses,
+    /// It is never answered, and nothing is applied.
+    Hangs,
+    /// It is applied, and its answer is lost.
+    LosesReplies,
+}
+
+// === impl FaultyStore ===
+
+impl<S> FaultyStore<S> {
+    /// A store that works until it is broken.
+    pub fn new(store: S) -> Self {
+        Self {
+            store,
+            fault: Arc::default(),
+        }
+    }
+
+    /// Lets every step fail from now on.
+    pub fn breaks(&self, fault: Fault) {
+        self.exchange(Some(fault));
+    }
+
+    /// Lets every step work again.
+    pub fn heals(&self) {
+        self.exchange(None);
+    }
+
+    fn exchange(&self, fault: Option<Fault>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    async fn step<T>(
+        &self,
+        step: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let fault = *self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match fault {
+            None => step.await,
+            Some(Fault::Refuses) => Err(StoreError::not_sent()),
+            Some(Fault::Hangs) => std::future::pending().await,
+            Some(Fault::LosesReplies) => {
+                let _lost = step.await;
+                Err(StoreError::unanswered())
+            }
+        }
+    }
+}
+
+impl<S: Counters> Counters for FaultyStore<S> {
+    async fn hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        self.step(self.store.hit(caller, quota)).await
+    }
+}
+
+impl<S: Records> Records for FaultyStore<S> {
+    async fn claim(&self, attempt: &Attempt) -> Result<Decision, StoreError> {
+        self.step(self.store.claim(attempt)).await
+    }
+
+    async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {
+        self.step(self.store.renew(owner, lease)).await
+    }
+
+    async fn finish(
+        &self,
+        owner: &Owner,
+        outcome: &Outcome,
+        retention: Duration,
+    ) -> Result<bool, StoreError> {
+        self.step(self.store.finish(owner, outcome, retention))
+            .await
+    }
+
+    async fn release(&self, owner: &Owner) -> Result<bool, StoreError> {
+        self.step(self.store.release(owner)).await
+    }
+}
+
+impl<S: Admission> Admission for FaultyStore<S> {}
