@@ -120,6 +120,11 @@ impl Faults {
         Some(effect)
     }
 
+    /// Whether nothing is ordered, as in most runs.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// What is still to happen.
     pub(crate) fn waiting(&self) -> Vec<Fault> {
         self.queue.iter().cloned().collect()

@@ -30,6 +30,6 @@ impl IntoResponse for Refused {
 
 /// Answers for what is not there.
 pub(super) async fn not_found(uri: Uri) -> Response {
-    let error = format!("{} is not part of the control plane", uri.path());
+    let error = format!("/__sim{} is not part of the control plane", uri.path());
     (StatusCode::NOT_FOUND, Json(json!({"error": error}))).into_response()
 }

@@ -78,6 +78,7 @@ async fn messages(
         authorization,
         body,
     };
+    let served = api_version(&simulator, &send.version);
     // Meta goes on with a send whose client has left, and so does a task of its own.
     let work = tokio::spawn(answer(Arc::clone(&simulator), send));
     let answer = work.await.expect("answering does not panic");
@@ -87,7 +88,17 @@ async fn messages(
             .ledger
             .settle(&accepted.wamid, Fate::Answered);
     }
-    answer.response
+    let mut response = answer.response;
+    if let (Some(header), Some(version)) = (response.headers_mut().get_mut(API_VERSION), served) {
+        *header = version;
+    }
+    response
+}
+
+/// The version that answers, where it is one that is served.
+fn api_version(simulator: &Simulator, version: &str) -> Option<HeaderValue> {
+    let is_served = simulator.lock().world.settings.serves(version);
+    HeaderValue::from_str(version).ok().filter(|_| is_served)
 }
 
 async fn unknown(State(simulator): State<Arc<Simulator>>, request: Request) -> Response {
@@ -158,6 +169,9 @@ async fn wait_until_heard(simulator: &Simulator, accepted: &Accepted) {
 }
 
 fn take_fault(simulator: &Simulator, send: &Send) -> Option<Effect> {
+    if simulator.lock().faults.is_empty() {
+        return None;
+    }
     let body: Value = serde_json::from_slice(&send.body).unwrap_or_default();
     let [to, recipient] = ["to", "recipient"].map(|key| body[key].as_str().unwrap_or_default());
     let to = without_punctuation(to);
@@ -224,5 +238,5 @@ const X_FB_TRACE_ID: HeaderName = HeaderName::from_static("x-fb-trace-id");
 
 const API_VERSION: HeaderName = HeaderName::from_static("facebook-api-version");
 
-/// What `facebook-api-version` says.
+/// What `facebook-api-version` says where no version was asked for that is served.
 const NEWEST: &str = "v26.0";

@@ -50,6 +50,11 @@ impl Settings {
         Duration::from_millis(self.ack_timeout_ms)
     }
 
+    /// Whether this version of the Graph API is answered.
+    pub(crate) fn serves(&self, version: &str) -> bool {
+        self.versions.iter().any(|served| served == version)
+    }
+
     /// What no run can mean, with the key.
     pub(crate) fn fault(&self) -> Option<(&'static str, String)> {
         [

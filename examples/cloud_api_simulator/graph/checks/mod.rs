@@ -95,7 +95,7 @@ pub(crate) fn judge(
 }
 
 fn check_version(version: &str, settings: &Settings) -> Result<(), Refusal> {
-    if settings.versions.iter().any(|served| served == version) {
+    if settings.serves(version) {
         return Ok(());
     }
     Err(Refusal::because(
