@@ -222,6 +222,16 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_in_the_readme_is_the_one_that_is_read() {
+        let readme = include_str!("../README.md");
+        let (_, block) = readme.split_once("```toml\n").unwrap();
+        let (text, _) = block.split_once("```").unwrap();
+        let world = parse(text).unwrap();
+        assert_eq!(world.templates[0].buttons.len(), 3);
+        assert_eq!(world.users[0].user_id(), "US.13491208655302741918");
+    }
+
+    #[test]
     fn a_refusal_names_file_line_key_and_value() {
         for (text, want) in [
             (

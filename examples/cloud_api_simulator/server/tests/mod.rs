@@ -57,6 +57,34 @@ async fn a_send_inside_the_window_is_told_to_be_read() {
 }
 
 #[tokio::test]
+async fn an_answer_names_the_version_that_was_asked_for() {
+    let run = Run::start().await;
+    for (asked, want) in [("v22.0", "v22.0"), ("v25.0", "v25.0"), ("v20.0", "v26.0")] {
+        let url = format!("{}/{asked}/106540352242922/messages", run.url);
+        let answer = run.client.post(url).send().await.unwrap();
+        assert_eq!(answer.headers()["facebook-api-version"], want, "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn reordered_statuses_come_last_one_first() {
+    let mut run = Run::start().await;
+    let slow =
+        json!({"settings": {"sent_ms": [50, 50], "delivered_ms": [50, 50], "read_ms": [50, 50]}});
+    run.control("world", slow).await;
+    run.control("clock", json!({"rate": 0})).await;
+    run.control("inbound", json!({"user": USER, "text": "hi"}))
+        .await;
+    run.webhook().await;
+    run.control("faults", json!({"fault": "reorder"})).await;
+    run.send(text("m1.a.1.tag")).await.unwrap();
+    for want in ["read", "delivered", "sent"] {
+        run.control("clock", json!({"advance_ms": 50})).await;
+        assert_eq!(run.webhook().await.value()["statuses"][0]["status"], want);
+    }
+}
+
+#[tokio::test]
 async fn a_text_outside_the_window_is_accepted_and_then_fails() {
     let mut run = Run::start().await;
     assert_eq!(
