@@ -19,7 +19,7 @@ use vestibule::route::Policy;
 use vestibule::stack::Api;
 use vestibule::{ApiLayer, api_key, memory};
 
-use super::{Rig, Sent, PER_MINUTE};
+use super::{PER_MINUTE, Rig, Sent};
 
 /// The innermost service: it does nothing, and answers at once.
 #[derive(Clone, Copy, Debug)]
