@@ -66,7 +66,9 @@ pub fn router<S: Store>(app: App<S>) -> Router {
         .route("/v1/whatsapp/templates", post(templates::send::<S>))
         .route(
             "/webhooks/whatsapp",
-            get(webhook::verify::<S>).post(webhook::take_in::<S>),
+            get(webhook::verify::<S>)
+                .post(webhook::take_in::<S>)
+                .fallback(webhook::other_method),
         )
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready::<S>))
