@@ -128,6 +128,8 @@ impl Keys {
 
     /// Adds a key, or puts this record in the place of the one with its id.
     ///
+    /// The next state of a watched file takes the place of all such changes.
+    ///
     /// # Errors
     ///
     /// [`KeysError`] where another id has the same digest; nothing is changed then.

@@ -17,6 +17,7 @@ use super::*;
 use crate::clock::{Clock, SharedClock, Timestamp};
 use crate::error::{ApiError, Code, StoreError};
 use crate::principal::Principal;
+use crate::route::{Policy, RouteMatch};
 
 #[tokio::test]
 async fn a_good_key_becomes_a_principal_and_goes_no_further() {
@@ -176,6 +177,26 @@ async fn opaque_keys_are_an_option() {
         let credential = format!("Bearer {theirs}");
         let (status, _) = send(layer, &Seen::default(), &[&credential]).await;
         assert_eq!(status, want);
+    }
+}
+
+#[tokio::test]
+async fn a_public_route_asks_for_no_key_and_passes_none_on() {
+    for (credentials, kept) in [
+        (vec![], false),
+        (vec!["Basic dXNlcjpwYXNz".to_owned()], true),
+        (vec![bearer("live")], false),
+    ] {
+        let seen = Seen::default();
+        let credentials: Vec<&str> = credentials.iter().map(AsRef::as_ref).collect();
+        let mut request = request(&credentials);
+        let public = RouteMatch::Found(Arc::new(Policy::public()));
+        request.extensions_mut().insert(public);
+        let service = layer().layer(seen.clone());
+        assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+        let (who, headers) = seen.taken();
+        assert_eq!(who, None);
+        assert_eq!(headers.contains_key(AUTHORIZATION), kept, "{credentials:?}");
     }
 }
 

@@ -208,6 +208,19 @@ fn nothing_else_that_is_no_assertion_is_believed() {
 }
 
 #[test]
+fn every_changed_character_is_refused() {
+    let (verifier, good) = (Verifier::from(secret()), token(&header(), &payload()));
+    for at in 0..good.len() {
+        for symbol in ["A", "z", "-", ".", "=", " "] {
+            let mut token = good.clone();
+            token.replace_range(at..=at, symbol);
+            let passes = verify(&verifier, &token).is_ok();
+            assert_eq!(passes, token == good, "{symbol:?} at {at}");
+        }
+    }
+}
+
+#[test]
 fn both_clocks_may_differ_by_the_leeway() {
     let (signer, verifier) = (Signer::new(secret()), Verifier::new([secret()]));
     let token = signer

@@ -159,6 +159,38 @@ impl Verifier {
     }
 }
 
+impl From<Secret> for Verifier {
+    fn from(secret: Secret) -> Self {
+        Self::new([secret])
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<&str> = self.keys.iter().map(|known| &*known.id).collect();
+        f.debug_struct("Verifier")
+            .field("keys", &ids)
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .finish()
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn new(secret: Secret) -> Self {
+        let header = serde_json::to_vec(&secret.header());
+        let header = header.expect("a header of plain texts can be written as JSON");
+        Self {
+            header: URL_SAFE_NO_PAD.encode(header).into(),
+            id: secret.id().into(),
+            algorithm: secret.algorithm(),
+            key: secret.into_verifying(),
+        }
+    }
+}
+
 // === impl Token ===
 
 impl<'a> Token<'a> {
@@ -190,32 +222,6 @@ impl<'a> Token<'a> {
         URL_SAFE_NO_PAD
             .decode(self.payload)
             .map_err(|_| Refused::Claims)
-    }
-}
-
-impl fmt::Debug for Verifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<&str> = self.keys.iter().map(|known| &*known.id).collect();
-        f.debug_struct("Verifier")
-            .field("keys", &ids)
-            .field("issuer", &self.issuer)
-            .field("audience", &self.audience)
-            .finish()
-    }
-}
-
-// === impl Known ===
-
-impl Known {
-    fn new(secret: Secret) -> Self {
-        let header = serde_json::to_vec(&secret.header());
-        let header = header.expect("a header of plain texts can be written as JSON");
-        Self {
-            header: URL_SAFE_NO_PAD.encode(header).into(),
-            id: secret.id().into(),
-            algorithm: secret.algorithm(),
-            key: secret.into_verifying(),
-        }
     }
 }
 

@@ -77,8 +77,8 @@ impl Upstream {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        let route = head.extensions.get::<RouteMatch>();
-        let policy = route.and_then(RouteMatch::policy).cloned();
+        let found = head.extensions.get().and_then(RouteMatch::policy);
+        let policy = found.cloned();
         let body_max = policy.as_ref().map_or(0, |policy| policy.bytes_allowed());
         let is_head = head.method == Method::HEAD;
         let Ok(permit) = self.room.clone().try_acquire_owned() else {

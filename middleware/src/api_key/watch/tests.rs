@@ -65,6 +65,34 @@ async fn a_bad_file_leaves_the_last_good_keys() {
     until(&keys, "better").await;
 }
 
+#[test]
+fn a_bad_file_at_the_start_is_named_with_what_is_wrong_in_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("keys.json");
+    let said = || {
+        let said = Keys::read(&path).unwrap_err().to_string();
+        said.replace(&path.display().to_string(), "keys.json")
+    };
+    assert!(
+        said().starts_with("keys.json: cannot be read: "),
+        "{}",
+        said()
+    );
+    for (content, want) in [
+        (
+            "{\n\"version\"; 1}",
+            "keys.json: not JSON: expected `:` at line 2 column 10",
+        ),
+        (
+            "{\"version\": 1, \"keys\": [{\"id\": 7}]}",
+            "keys.json: keys[0].id: found 7, allowed is a text",
+        ),
+    ] {
+        fs::write(&path, content).unwrap();
+        assert_eq!(said(), want);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn watching_ends_with_the_last_clone() {
     let folder = TempDir::new().unwrap();
