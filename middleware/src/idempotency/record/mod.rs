@@ -160,7 +160,9 @@ impl Record {
     /// revived; it may still be finished.
     pub fn renew(&mut self, token: u128, lease: Duration, now: Timestamp) -> bool {
         match &mut self.state {
-            State::Claimed { lease_ends } if self.token == token && now < *lease_ends => {
+            State::Claimed { lease_ends }
+                if self.token == token && lease_left(*lease_ends, lease, now).is_some() =>
+            {
                 // What is left for the record to be kept after a lapse moves along.
                 self.expires = self.expires + (now + lease).since(*lease_ends);
                 *lease_ends = now + lease;
