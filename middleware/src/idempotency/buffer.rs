@@ -29,11 +29,45 @@ pub(crate) enum Reading<B> {
     Cut,
 }
 
+/// What was read so far. A body that came in one piece, as most do, is not copied.
+#[derive(Default)]
+struct Pieces {
+    first: Bytes,
+    joined: BytesMut,
+}
+
 /// Why reading stopped before the end.
 enum Stop {
     /// The next data would be over the length or the budget; it is given back.
     Full(Bytes),
     Failed,
+}
+
+// === impl Pieces ===
+
+impl Pieces {
+    fn push(&mut self, piece: Bytes) {
+        if self.len() == 0 {
+            self.first = piece;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&self.first);
+        }
+        self.joined.extend_from_slice(&piece);
+    }
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.joined.len())
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.joined.is_empty() {
+            self.first
+        } else {
+            self.joined.freeze()
+        }
+    }
 }
 
 /// Reads the whole body of a request.
@@ -48,12 +82,12 @@ pub(crate) async fn read_request<B: HttpBody>(
     within: Duration,
 ) -> Result<Buffered, ApiError> {
     let mut body = pin!(body);
-    let mut read = BytesMut::new();
+    let mut read = Pieces::default();
     let length = usize::try_from(cap).unwrap_or(usize::MAX);
     let reading = gather(body.as_mut(), &mut read, length, &mut held);
     match tokio::time::timeout(within, reading).await {
         Ok(Ok(())) => Ok(Buffered {
-            bytes: read.freeze(),
+            bytes: read.into_bytes(),
             held,
         }),
         Ok(Err(Stop::Full(next))) if read.len() + next.len() > length => {
@@ -75,23 +109,23 @@ pub(crate) async fn read_response<B>(
 where
     B: HttpBody<Data: From<Bytes>> + Unpin,
 {
-    let mut read = BytesMut::new();
+    let mut read = Pieces::default();
     let reading = gather(Pin::new(&mut body), &mut read, cap, &mut held);
     match tokio::time::timeout(within, reading).await {
-        Ok(Ok(())) => Reading::Whole(read.freeze()),
+        Ok(Ok(())) => Reading::Whole(read.into_bytes()),
         Ok(Err(Stop::Full(next))) => {
-            read.extend_from_slice(&next);
-            Reading::Started(Body::resumed(read.freeze(), body))
+            read.push(next);
+            Reading::Started(Body::resumed(read.into_bytes(), body))
         }
         Ok(Err(Stop::Failed)) => Reading::Cut,
-        Err(_late) => Reading::Started(Body::resumed(read.freeze(), body)),
+        Err(_late) => Reading::Started(Body::resumed(read.into_bytes(), body)),
     }
 }
 
 /// Appends data until the body ends. Trailers are not kept.
 async fn gather<B: HttpBody>(
     mut body: Pin<&mut B>,
-    read: &mut BytesMut,
+    read: &mut Pieces,
     cap: usize,
     held: &mut Reservation,
 ) -> Result<(), Stop> {
@@ -103,7 +137,7 @@ async fn gather<B: HttpBody>(
         if read.len() + length > cap || !held.grow(length) {
             return Err(Stop::Full(data.copy_to_bytes(length)));
         }
-        read.extend_from_slice(&data.copy_to_bytes(length));
+        read.push(data.copy_to_bytes(length));
     }
     Ok(())
 }
