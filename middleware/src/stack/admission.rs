@@ -75,14 +75,17 @@ impl<S: Admission> Admission for Guarded<S> {
                 answers => Ok(answers),
             }
         };
-        match self.guard(BOTH, step).await {
-            Ok(answers) => answers,
-            // The claim had its one try in the same step.
-            Err(cause) if cause.kind() == StoreErrorKind::Unanswered => {
-                (Err(cause), Some(Err(StoreError::unanswered())))
-            }
-            Err(cause) => (Err(cause), None),
-        }
+        let cause = match self.guard(BOTH, step).await {
+            Ok(answers) => return answers,
+            Err(cause) => cause,
+        };
+        // The claim had its one try in the same step.
+        let claim = match cause.kind() {
+            StoreErrorKind::Full => None,
+            StoreErrorKind::NotSent => Some(Err(StoreError::not_sent())),
+            StoreErrorKind::Unanswered => Some(Err(StoreError::unanswered())),
+        };
+        (Err(cause), claim)
     }
 }
 
