@@ -191,6 +191,20 @@ mod tests {
         assert_eq!(tasks.drained(Duration::from_secs(30)).await, 0);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_reserved_place_counts_as_running_until_it_is_dropped_or_its_work_ends() {
+        let tasks = Tasks::new(10, 1);
+        let caller = Caller::new("live", "a");
+        let place = tasks.reserve(&caller).unwrap();
+        assert!(tasks.reserve(&caller).is_err());
+        assert_eq!(tasks.drained(Duration::from_secs(1)).await, 1);
+        place.spawn(tokio::time::sleep(Duration::from_secs(5)));
+        assert!(tasks.reserve(&caller).is_err());
+        assert_eq!(tasks.drained(Duration::from_secs(30)).await, 0);
+        drop(tasks.reserve(&caller).unwrap());
+        assert_eq!(tasks.running(), 0);
+    }
+
     #[tokio::test]
     async fn work_that_panics_gives_its_place_back() {
         let tasks = Tasks::new(1, 1);

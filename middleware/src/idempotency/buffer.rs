@@ -141,3 +141,74 @@ async fn gather<B: HttpBody>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+    use crate::budget::Budget;
+
+    const LONG: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn a_body_in_one_piece_is_not_copied_and_others_are_joined() {
+        for pieces in [&["one"][..], &["one", "two"], &["", "one", "", "two"], &[]] {
+            let (budget, pieces) = (Budget::new(100), bytes_of(pieces));
+            let read = read_request(body(&pieces), 10, budget.reserve_nothing(), LONG);
+            let Buffered { bytes, held } = read.await.unwrap();
+            assert_eq!(bytes, pieces.concat());
+            assert_eq!(budget.taken(), bytes.len());
+            if let [only] = &pieces[..] {
+                assert_eq!(bytes.as_ptr(), only.as_ptr());
+            }
+            drop(held);
+            assert_eq!(budget.taken(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_over_its_cap_and_one_over_the_budget_are_told_apart() {
+        for (cap, budget, want) in [
+            (6, 6, None),
+            (5, 6, Some("payload_too_large")),
+            (6, 5, Some("overloaded")),
+        ] {
+            let budget = Budget::new(budget);
+            let pieces = bytes_of(&["one", "two"]);
+            let read = read_request(body(&pieces), cap, budget.reserve_nothing(), LONG);
+            let refusal = read.await.err();
+            let code = refusal.as_ref().map(|error| error.code().name());
+            assert_eq!(code, want, "{cap} {budget:?}");
+            assert_eq!(budget.taken(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_of_a_response_that_is_too_long_is_not_lost() {
+        let budget = Budget::new(100);
+        let pieces = bytes_of(&["one", "two", "three"]);
+        for cap in 0..11 {
+            let read = read_response(body(&pieces), cap, budget.reserve_nothing(), LONG);
+            let Reading::Started(rest) = read.await else {
+                panic!("eleven bytes are over {cap}");
+            };
+            assert_eq!(rest.collect().await.unwrap().to_bytes(), "onetwothree");
+            assert_eq!(budget.taken(), 0, "{cap}");
+        }
+    }
+
+    fn body(pieces: &[Bytes]) -> impl HttpBody<Data = Bytes, Error = Infallible> + Unpin + use<> {
+        let frames = pieces.iter().cloned().map(Frame::data).map(Ok);
+        StreamBody::new(stream::iter(frames.collect::<Vec<_>>()))
+    }
+
+    fn bytes_of(pieces: &[&'static str]) -> Vec<Bytes> {
+        let pieces = pieces.iter().map(|text| text.as_bytes());
+        pieces.map(Bytes::from_static).collect()
+    }
+}

@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::stream;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{ServiceExt, service_fn};
@@ -61,6 +63,20 @@ async fn a_breaker_spares_the_wait_until_a_probe_has_closed_it() {
     assert_eq!(world.send(world.plain()).await.took, ms(0));
     assert!(!world.api.store_is_cut_off());
     assert_eq!(world.send(world.keyed(EXECUTES, "k", 0)).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_charges_and_claims_in_one_step_is_left_alone_just_so() {
+    for fault in [Fault::Refuses, Fault::Hangs, Fault::LosesReplies] {
+        let world = World::of(true, |api| api);
+        world.store.breaks(fault);
+        for _ in 0..5 {
+            assert_eq!(world.send(world.keyed(EXECUTES, "k", 0)).await.status, 503);
+        }
+        assert!(world.api.store_is_cut_off(), "{fault:?}");
+        let spared = world.send(world.keyed(EXECUTES, "k", 0)).await;
+        assert_eq!((spared.status.as_u16(), spared.took), (503, ms(0)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,6 +219,31 @@ async fn a_store_that_is_back_before_the_lease_ends_costs_no_claim() {
     assert_eq!(sent.await.unwrap().status, 200);
     let again = world.send(world.keyed(EXECUTES, "k", 25_000)).await;
     assert!(again.is_replayed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_renewed_while_a_response_is_read() {
+    let world = World::new(|api| api.kept(1 << 20, Duration::from_secs(60)));
+    let handler = service_fn(|_: Got| async { Ok::<_, Infallible>(Response::new(slow(25))) });
+    let request = world.keyed(EXECUTES, "k", 0);
+    let answer = tokio::spawn(world.api.layer(handler).oneshot(request));
+    sleep(Duration::from_secs(20)).await;
+    let early = world.send(world.keyed(EXECUTES, "k", 0)).await;
+    assert!(early.has("idempotency_key_in_progress"), "{}", early.body);
+    assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    let again = world.send(world.keyed(EXECUTES, "k", 0)).await;
+    assert_eq!((again.is_replayed(), again.body.len()), (true, 25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_panics_is_cut_and_its_outcome_is_unknown() {
+    let world = World::new(|api| api);
+    let handler = service_fn(|_: Got| async { Ok::<_, Infallible>(Response::new(slow(-1))) });
+    let request = world.keyed(EXECUTES, "k", 0);
+    let answer = world.api.layer(handler).oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), 502);
+    let again = world.send(world.keyed(EXECUTES, "k", 0)).await;
+    assert!(again.has("idempotency_outcome_unknown"), "{}", again.body);
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,7 +416,7 @@ impl World {
 
     fn send(&self, request: Sent) -> impl Future<Output = Answer> + Send + 'static {
         let (executed, sent) = (Arc::clone(&self.executed), Instant::now());
-        let handler = service_fn(move |request: Got| handle(request, Arc::clone(&executed)));
+        let handler = service_fn(move |request: Got| handle(request, &executed));
         let answer = self.api.layer(handler).oneshot(request);
         async move { Answer::read(answer.await.unwrap(), sent).await }
     }
@@ -446,8 +487,8 @@ impl Keyring for FaultyKeys {
 /// Works as long as the body says. Not an `async fn`, so that it can panic when it is called.
 fn handle(
     request: Got,
-    executed: Arc<AtomicUsize>,
-) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
+    executed: &AtomicUsize,
+) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + use<> {
     let number = executed.fetch_add(1, Ordering::AcqRel) + 1;
     let length = request.body().size_hint().exact();
     assert_ne!(
@@ -471,6 +512,15 @@ fn handle(
 
 fn done(number: usize) -> Response<Full<Bytes>> {
     Response::new(Full::from(format!("done {number}")))
+}
+
+/// A body of so many bytes, one each second; below zero it panics.
+fn slow(bytes: i32) -> impl HttpBody<Data = Bytes, Error = Infallible> + Send + Unpin + 'static {
+    StreamBody::new(Box::pin(stream::unfold(bytes, |left| async move {
+        assert!(left >= 0, "as the test wants it");
+        sleep(Duration::from_secs(1)).await;
+        (left > 0).then(|| (Ok(Frame::data(Bytes::from_static(b"x"))), left - 1))
+    })))
 }
 
 const fn ms(millis: u64) -> Duration {
