@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the tests have in common.
+
+pub mod process;

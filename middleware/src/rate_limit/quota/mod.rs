@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use crate::clock::Timestamp;
-use crate::header::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
+use crate::header::{self, X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
 
 /// How many requests a caller may send in how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,12 +193,12 @@ impl Quota {
 impl Verdict {
     /// Writes the three headers (contract §2).
     pub fn write(&self, headers: &mut HeaderMap) {
-        headers.insert(X_RATELIMIT_LIMIT, HeaderValue::from(self.limit));
-        headers.insert(X_RATELIMIT_REMAINING, HeaderValue::from(self.remaining));
-        headers.insert(
-            X_RATELIMIT_RESET,
-            HeaderValue::from(self.reset.as_unix_seconds_ceil()),
-        );
+        let reset = self.reset.as_unix_seconds_ceil();
+        let [limit, remaining, reset] =
+            header::numbers([self.limit.into(), self.remaining.into(), reset]);
+        headers.insert(X_RATELIMIT_LIMIT, limit);
+        headers.insert(X_RATELIMIT_REMAINING, remaining);
+        headers.insert(X_RATELIMIT_RESET, reset);
     }
 
     /// What the store must have counted to say this, under a clock that shows `now`
