@@ -477,6 +477,7 @@ impl Fixture {
             directory: Arc::new(directory),
             acceptance: Acceptance::new(store.clone(), clock.shared(), entropy, queued),
             store,
+            clock: clock.shared(),
             shows_recipient: false,
             webhook: Arc::new(WebhookSecrets {
                 app_secrets: vec![Secret::new("canary-app")],

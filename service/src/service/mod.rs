@@ -93,6 +93,7 @@ impl Messaging {
                 Arc::clone(&queued),
             ),
             store,
+            clock: clock.clone(),
             shows_recipient: config.shows_recipient,
             webhook: Arc::new(WebhookSecrets {
                 app_secrets: cloud_api.app_secrets,
@@ -188,6 +189,7 @@ fn layers(
             "GET /v1/whatsapp/messages/{id}",
             Policy::any_scope(["whatsapp:send", "whatsapp:read"]),
         )
+        .route("GET /v1/whatsapp/windows", Policy::scope("whatsapp:read"))
         .route(
             "* /webhooks/whatsapp",
             Policy::public().body_max(WEBHOOK_MAX),

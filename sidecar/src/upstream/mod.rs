@@ -35,7 +35,7 @@ use http::{Method, Request, Response, StatusCode, request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 use vestibule::Body;
-use vestibule::route::{Policy, UpstreamKind};
+use vestibule::route::{Policy, RouteMatch, UpstreamKind};
 
 use self::exchange::{Exchange, Failed};
 pub use self::fault::Fault;
@@ -77,7 +77,8 @@ impl Upstream {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        let policy = head.extensions.get::<Arc<Policy>>().cloned();
+        let found = head.extensions.get().and_then(RouteMatch::policy);
+        let policy = found.cloned();
         let body_max = policy.as_ref().map_or(0, |policy| policy.bytes_allowed());
         let is_head = head.method == Method::HEAD;
         let Ok(permit) = self.room.clone().try_acquire_owned() else {
