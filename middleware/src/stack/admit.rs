@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::future::{BoxFuture, ready_clone};
 use crate::guarded::Guarded;
 use crate::header::VESTIBULE_REPLAYED;
-use crate::idempotency::{Attempt, Decision, Executor, Keyed};
+use crate::idempotency::{Decision, Executor, Keyed, Records};
 use crate::principal::Principal;
 use crate::rate_limit::{Limiter, Verdict};
 use crate::route::{Policy, RouteMatch};
@@ -36,10 +36,10 @@ pub(super) struct Gate<S> {
 }
 
 /// A request, judged by everything that needs no store.
-enum Judged<B> {
+enum Judged<B, S: Records> {
     Refused(ApiError),
     Plain(Request<B>, Arc<Policy>),
-    Keyed(Box<Keyed<B>>),
+    Keyed(Box<Keyed<B, Guarded<S>>>),
 }
 
 // === impl Admit ===
@@ -112,8 +112,8 @@ impl<S: Admission> Gate<S> {
             tracing::error!("a request came through authentication without a principal");
             return Ok(ApiError::internal().into_response());
         };
-        let judged = self.judge(request, &found, &principal).await;
-        let (verdict, decision) = match self.ask(&principal, judged.attempt()).await {
+        let mut judged = self.judge(request, &found, &principal).await;
+        let (verdict, decision) = match self.ask(&principal, &mut judged).await {
             Ok(answers) => answers,
             Err(refusal) => return Ok(refusal.into_response()),
         };
@@ -133,7 +133,7 @@ impl<S: Admission> Gate<S> {
         request: Request<B>,
         found: &RouteMatch,
         principal: &Principal,
-    ) -> Judged<B> {
+    ) -> Judged<B, S> {
         let judged = async {
             let policy = found.found()?;
             policy.judge(principal, request.method(), request.headers())?;
@@ -153,21 +153,24 @@ impl<S: Admission> Gate<S> {
     }
 
     /// Charges the request and, where it is keyed, claims its key.
-    async fn ask(
+    async fn ask<B>(
         &self,
         principal: &Principal,
-        attempt: Option<&Attempt>,
+        judged: &mut Judged<B, S>,
     ) -> Result<(Verdict, Option<Result<Decision, ApiError>>), ApiError> {
         let (caller, quota) = (principal.caller(), self.limiter.quota_of(Some(principal)));
-        let Some(attempt) = attempt else {
+        let Judged::Keyed(keyed) = judged else {
             return Ok((self.limiter.charge(caller, &quota).await?, None));
         };
-        let (charge, claim) = self.store.admit(caller, &quota, attempt).await;
+        let (charge, claim) = self.store.admit(caller, &quota, keyed.ask()).await;
+        if claim.is_none() {
+            keyed.close();
+        }
         let verdict = self.limiter.settle(caller, &quota, charge)?;
         let decision = match claim {
-            Some(answer) => Some(self.executor.settle_claim(attempt, answer)),
+            Some(answer) => Some(keyed.settle(answer)),
             // The charge failed and was made up here; the claim has not been tried.
-            None if verdict.allowed => Some(self.executor.claim(attempt).await),
+            None if verdict.allowed => Some(self.executor.claim(keyed).await),
             None => None,
         };
         Ok((verdict, decision))
@@ -176,7 +179,7 @@ impl<S: Admission> Gate<S> {
     async fn answer<T, B, R>(
         &self,
         inner: T,
-        judged: Judged<B>,
+        judged: Judged<B, S>,
         decision: Option<Result<Decision, ApiError>>,
     ) -> Result<Response<Body<R>>, T::Error>
     where
@@ -203,18 +206,6 @@ impl<S: Admission> Gate<S> {
                 .answer()
                 .expect("every other decision is an answer")),
             Err(refusal) => Ok(refusal.into_response()),
-        }
-    }
-}
-
-// === impl Judged ===
-
-impl<B> Judged<B> {
-    /// What is to be claimed.
-    fn attempt(&self) -> Option<&Attempt> {
-        match self {
-            Self::Keyed(keyed) => Some(&keyed.attempt),
-            Self::Plain(..) | Self::Refused(_) => None,
         }
     }
 }

@@ -94,6 +94,16 @@ impl Quota {
         self.burst
     }
 
+    /// How far ahead a counter can end: the rest of a window, or the time of a whole burst.
+    pub(crate) fn span(&self) -> Duration {
+        match self.burst {
+            None => self.window,
+            Some(burst) => {
+                Duration::from_micros(self.interval_micros().saturating_mul(burst.into()))
+            }
+        }
+    }
+
     /// Judges a request against what the store has counted, and says what it counts then.
     ///
     /// A counter whose end lies further ahead than a window can be was written under
@@ -191,18 +201,17 @@ impl Verdict {
         headers.insert(X_RATELIMIT_RESET, reset);
     }
 
-    /// What the store must have counted to say this.
-    pub(crate) fn counter(&self, quota: &Quota) -> Counter {
+    /// What the store must have counted to say this, under a clock that shows `now`
+    /// here. The store's may be ahead: what it counts has begun all the same.
+    pub(crate) fn counter(&self, quota: &Quota, now: Timestamp) -> Counter {
+        let reset = self.reset.min(now + quota.span());
         if quota.burst.is_some() {
             return Counter::Arrival {
-                expected: self.reset.as_unix_millis().saturating_mul(1000),
+                expected: reset.as_unix_millis().saturating_mul(1000),
             };
         }
-        let window = u64::try_from(quota.window.as_millis()).unwrap_or(u64::MAX);
         Counter::Window {
-            started: Timestamp::from_unix_millis(
-                self.reset.as_unix_millis().saturating_sub(window),
-            ),
+            started: reset.before(quota.window),
             count: self.limit.saturating_sub(self.remaining),
         }
     }
