@@ -1,1 +1,5 @@
-fn main() {}
+//! The contract, held against both mountings, and the rules of the house.
+
+mod contract;
+mod equality;
+mod tidy;
