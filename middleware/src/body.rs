@@ -45,9 +45,10 @@ pub enum CapError<E> {
     /// It is longer than its cap.
     #[error("the body is longer than its cap")]
     TooLong,
-    /// The body itself failed.
-    #[error("the body could not be read")]
-    Inner(#[source] E),
+    /// The body itself failed. Its error is shown here rather than as the source, because
+    /// the boxed error of a stock layer's body is no `Error` itself.
+    #[error("the body could not be read: {0}")]
+    Inner(E),
 }
 
 /// Tells afterwards whether a [`Capped`] body ran into its cap.
@@ -333,6 +334,14 @@ mod tests {
             assert!(body.frame().await.is_none());
             assert!(body.is_end_stream());
         }
+    }
+
+    #[test]
+    fn the_error_of_a_body_in_a_stock_layer_is_an_error_too() {
+        type Boxed = Box<dyn std::error::Error + Send + Sync>;
+        let cause: Boxed = "it was cut".into();
+        let error: Boxed = CapError::Inner(cause).into();
+        assert_eq!(error.to_string(), "the body could not be read: it was cut");
     }
 
     #[tokio::test]

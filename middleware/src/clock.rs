@@ -92,6 +92,13 @@ impl Timestamp {
         self.0.div_ceil(1000)
     }
 
+    /// The moment this much earlier, or the epoch.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
     /// How long after `earlier` this is; zero where it is not after it.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

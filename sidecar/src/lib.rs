@@ -1,1 +1,49 @@
-//! Placeholder.
+//! The vestibule layers as a reverse proxy beside a service, on pingora's process.
+//!
+//! `vestibule serve --config FILE` is this crate with nothing added. A team that has tower
+//! layers of its own puts them around the same stack, in a binary of its own:
+//!
+//! ```no_run
+//! use tower_http::catch_panic::CatchPanicLayer;
+//! use vestibule_sidecar::Sidecar;
+//! use vestibule_sidecar::config::Config;
+//!
+//! let config = Config::read("vestibule.toml")?;
+//! Sidecar::new(config).layer(CatchPanicLayer::new()).run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # From the outside in
+//!
+//! | part | does |
+//! |---|---|
+//! | pingora | owns the process: listeners, runtimes, sockets handed over |
+//! | hyper | HTTP/1.1 and HTTP/2 on each connection, with a bound on every wait |
+//! | [`Sidecar::layer`] | a team's own layers |
+//! | the layers of `vestibule` | correlation id, API key, rate limit, idempotency |
+//! | [`Sidecar::inner_layer`] | a team's own layers, for what was let pass |
+//! | the assertion | tells the service who is calling, in place of the API key |
+//! | [`upstream::Upstream`] | proxies to the service, over pingora's connector |
+//!
+//! # The end
+//!
+//! On SIGTERM readiness goes off, connections are taken for `drain.lag` more, and the
+//! process ends as soon as nothing is under way, detached work included, or after
+//! `drain.max`.
+
+mod admin;
+pub mod config;
+mod connection;
+mod hop_by_hop;
+mod lifecycle;
+mod listen;
+mod sidecar;
+mod socket;
+mod stack;
+mod start;
+pub mod upstream;
+
+pub use self::connection::Peer;
+pub use self::sidecar::{Running, Sidecar};
+pub use self::stack::{Core, Proxy};
+pub use self::start::StartError;

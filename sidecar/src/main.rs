@@ -1,1 +1,60 @@
-fn main() {}
+//! The binary `vestibule`: reads its arguments, runs, and says why where it cannot.
+
+mod cli;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use vestibule_sidecar::Sidecar;
+use vestibule_sidecar::config::Config;
+
+use self::cli::{Cli, Command};
+
+/// Under glibc an idle connection holds three times as much, because the buffers of
+/// bodies leave holes between what lives longer.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    log_to_stderr();
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    match cli.command {
+        Command::Serve { config } => Ok(Sidecar::new(Config::read(config)?).run()?),
+    }
+}
+
+/// `RUST_LOG` chooses what is logged; pingora's own information is most often too much.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a fault at the start is said where it is looked for"
+)]
+fn complain(error: &dyn Error) {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    eprintln!("vestibule: {text}");
+}

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! What the integration tests stand on: one origin behind either mounting, and a client that
 //! sends any bytes.
 //!
@@ -62,3 +63,8 @@ pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, holding).await;
     assert!(waited.is_ok(), "it never came to pass that {what}");
 }
+=======
+//! What the tests have in common.
+
+pub mod process;
+>>>>>>> main

@@ -1,5 +1,7 @@
-//! The contract, held against both mountings, and the rules of the house.
+//! The contract, held against both mountings: one binary, so that it links once.
 
 mod contract;
 mod equality;
+mod model;
+mod sidecar;
 mod tidy;

@@ -57,9 +57,15 @@ impl KeyFormat {
         Self::default()
     }
 
+    /// Whether a text can be a brand or an environment: 1 to 16 of `[a-z0-9]`.
+    pub fn is_word(text: &str) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        (1..=WORD_MAX).contains(&text.len()) && text.bytes().all(allowed)
+    }
+
     /// Accepts this brand and no other, unless this is called again.
     ///
-    /// A brand is 1 to 16 of `[a-z0-9]`; any other never matches a key.
+    /// What is no [word](Self::is_word) never matches a key; a configuration refuses it.
     #[must_use]
     pub fn brand(mut self, brand: impl Into<Box<str>>) -> Self {
         self.brands.push(brand.into());
@@ -111,6 +117,17 @@ impl KeyFormat {
         self.shape(text).is_some()
     }
 
+    /// A regular expression for scanners of code and logs: what it finds is a key where
+    /// [`parse`](Self::parse) says so too, and a mistyped key or a look-alike otherwise.
+    pub fn pattern(&self) -> String {
+        let any_of = |words: &[Box<str>]| match words {
+            [] => format!("[0-9a-z]{{1,{WORD_MAX}}}"),
+            words => format!("(?:{})", words.join("|")),
+        };
+        let (brand, environment) = (any_of(&self.brands), any_of(&self.environments));
+        format!("{brand}_{environment}_[0-9A-Za-z]{{{BODY_LEN}}}_[0-9a-f]{{{CHECKSUM_LEN}}}")
+    }
+
     /// Whether keys of this environment are accepted.
     pub fn serves(&self, environment: &str) -> bool {
         self.environments.is_empty() || self.environments.iter().any(|one| **one == *environment)
@@ -132,8 +149,8 @@ impl KeyFormat {
         let (brand, environment) = (parts.next()?, parts.next()?);
         let (body, checksum) = (parts.next()?, parts.next()?);
         let fits = parts.next().is_none()
-            && is_word(brand)
-            && is_word(environment)
+            && Self::is_word(brand)
+            && Self::is_word(environment)
             && (self.brands.is_empty() || self.brands.iter().any(|one| **one == *brand))
             && body.len() == BODY_LEN
             && body.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -155,9 +172,9 @@ impl ApiKey<'static> {
     ///
     /// Where the brand or the environment is not 1 to 16 of `[a-z0-9]`.
     pub fn mint(brand: &str, environment: &str, entropy: &dyn Entropy) -> Self {
-        assert!(is_word(brand), "a brand is 1 to 16 of [a-z0-9]");
+        assert!(KeyFormat::is_word(brand), "a brand is 1 to 16 of [a-z0-9]");
         assert!(
-            is_word(environment),
+            KeyFormat::is_word(environment),
             "an environment is 1 to 16 of [a-z0-9]"
         );
         let mut text = format!("{brand}_{environment}_");
@@ -219,11 +236,6 @@ impl Shape {
     fn environment_in(self, text: &str) -> &str {
         &text[self.brand + 1..self.brand + 1 + self.environment]
     }
-}
-
-fn is_word(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    (1..=WORD_MAX).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 fn checksum_of(signed: &str) -> [u8; CHECKSUM_LEN] {
@@ -364,6 +376,40 @@ mod tests {
         ] {
             let got = format.parse(text).map(drop);
             assert_eq!(got, want, "{text:?} by {format:?}");
+        }
+    }
+
+    #[test]
+    fn a_brand_is_a_short_plain_word() {
+        for (text, want) in [
+            ("mk", true),
+            ("0123456789abcdef", true),
+            ("0123456789abcdefg", false),
+            ("", false),
+            ("m_k", false),
+            ("MK", false),
+            ("m|k", false),
+        ] {
+            assert_eq!(KeyFormat::is_word(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn scanners_get_a_pattern() {
+        for (format, want) in [
+            (
+                KeyFormat::new(),
+                "[0-9a-z]{1,16}_[0-9a-z]{1,16}_[0-9A-Za-z]{22}_[0-9a-f]{10}",
+            ),
+            (
+                KeyFormat::new()
+                    .brand("mk")
+                    .environment("live")
+                    .environment("test"),
+                "(?:mk)_(?:live|test)_[0-9A-Za-z]{22}_[0-9a-f]{10}",
+            ),
+        ] {
+            assert_eq!(format.pattern(), want);
         }
     }
 

@@ -1,11 +1,11 @@
 //! Where key records come from.
 
-use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 
 use super::digest::Digest;
 use super::record::KeyRecord;
+use crate::error::StoreError;
 
 /// A store of key records.
 ///
@@ -18,7 +18,7 @@ use super::record::KeyRecord;
 /// exists locks its owner out with a 401, which clients do not retry. A record of another
 /// key is caught: the digest is confirmed by the caller.
 ///
-/// **When the store is lost.** Answer [`KeyringError`], never `None`: the caller then
+/// **When the store is lost.** Answer [`StoreError`], never `None`: the caller then
 /// gets a 503 and comes back. Put [`Cached`](super::Cached) around a keyring that asks
 /// over a network; it adds the deadline, and goes on with what it has seen for a while.
 ///
@@ -28,23 +28,5 @@ pub trait Keyring: Clone + Send + Sync + 'static {
     fn find(
         &self,
         digest: &Digest,
-    ) -> impl Future<Output = Result<Option<Arc<KeyRecord>>, KeyringError>> + Send;
-}
-
-/// Nobody can tell now whether there is such a key.
-#[derive(Debug, thiserror::Error)]
-#[error("the key store gave no answer")]
-pub struct KeyringError {
-    source: Box<dyn Error + Send + Sync>,
-}
-
-// === impl KeyringError ===
-
-impl KeyringError {
-    /// For this reason, which is logged and never shown.
-    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            source: source.into(),
-        }
-    }
+    ) -> impl Future<Output = Result<Option<Arc<KeyRecord>>, StoreError>> + Send;
 }

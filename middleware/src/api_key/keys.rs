@@ -9,11 +9,12 @@ use arc_swap::ArcSwap;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::digest::Digest;
-use super::keyring::{Keyring, KeyringError};
+use super::keyring::Keyring;
 use super::record::KeyRecord;
 use super::schema::{self, SchemaError};
 use super::watch;
 use crate::clock::Timestamp;
+use crate::error::StoreError;
 
 /// A keyring in this process's memory.
 ///
@@ -127,6 +128,8 @@ impl Keys {
 
     /// Adds a key, or puts this record in the place of the one with its id.
     ///
+    /// The next state of a watched file takes the place of all such changes.
+    ///
     /// # Errors
     ///
     /// [`KeysError`] where another id has the same digest; nothing is changed then.
@@ -202,7 +205,7 @@ impl Keys {
 }
 
 impl Keyring for Keys {
-    async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, KeyringError> {
+    async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, StoreError> {
         let ring = self.shared.ring.load();
         Ok(ring.by_digest.get(digest.as_bytes()).cloned())
     }

@@ -1,8 +1,5 @@
 //! The service that asks for an API key.
 
-use std::future::Future;
-use std::mem;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
@@ -13,6 +10,7 @@ use super::authenticator::Authenticator;
 use super::keyring::Keyring;
 use crate::body::Body;
 use crate::error::ApiError;
+use crate::future::{BoxFuture, ready_clone};
 use crate::principal::Principal;
 use crate::route::RouteMatch;
 
@@ -47,16 +45,14 @@ where
 {
     type Response = Response<Body<R>>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The service that was polled ready serves this request; the clone was not.
-        let clone = self.inner.clone();
-        let mut inner = mem::replace(&mut self.inner, clone);
+        let mut inner = ready_clone(&mut self.inner);
         let authenticator = self.authenticator.clone();
         Box::pin(async move {
             if let Err(refusal) = admit(&authenticator, &mut request).await {

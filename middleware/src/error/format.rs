@@ -19,8 +19,11 @@ pub enum ErrorFormat {
     /// `application/problem+json` (RFC 9457), with `code` and the other fields as members.
     Problem,
     /// A media type and a body of a team's own.
-    Custom(Arc<dyn Fn(&ApiError, Option<&CorrelationId>) -> (HeaderValue, Bytes) + Send + Sync>),
+    Custom(Arc<Writer>),
 }
+
+/// Writes an error: its media type and its body.
+pub type Writer = dyn Fn(&ApiError, Option<&CorrelationId>) -> (HeaderValue, Bytes) + Send + Sync;
 
 // === impl ErrorFormat ===
 

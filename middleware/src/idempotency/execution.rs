@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method, Request, Response};
 use http_body::Body as HttpBody;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::buffer::{self, Buffered, Reading};
@@ -86,6 +87,7 @@ struct Execution<T> {
     shared: Arc<Options>,
     policy: Arc<Policy>,
     attempt: Attempt,
+    claimed: Instant,
 }
 
 // === impl Executor ===
@@ -219,6 +221,7 @@ impl<T: Records> Executor<T> {
             shared: Arc::clone(&self.shared),
             policy,
             attempt,
+            claimed: Instant::now(),
         };
         let work = async move {
             let ending = execution.supervise(inner.call(request)).await;
@@ -323,7 +326,8 @@ impl<T: Records> Execution<T> {
             Ending::Late => Ok(ApiError::timeout().into_response()),
             Ending::Panicked => {
                 tracing::error!("a handler panicked under a claim");
-                Ok(ApiError::internal().into_response())
+                self.end_panicked().await;
+                return Ok(ApiError::internal().into_response());
             }
         };
         self.end_unanswered().await;
@@ -347,7 +351,7 @@ impl<T: Records> Execution<T> {
         ) {
             Disposal::Keep => response = self.keep(response, original).await,
             Disposal::Release => self.release().await,
-            Disposal::Unknown => self.finish(Outcome::Unknown).await,
+            Disposal::Unanswered => self.end_unanswered().await,
         }
         if let Some(original) = &replayed {
             mark_replayed(response.headers_mut(), original);
@@ -402,10 +406,23 @@ impl<T: Records> Execution<T> {
     }
 
     /// The request was sent, and nobody can know what became of it.
+    ///
+    /// It may still be on its way to an upstream that de-duplicates, which takes it only
+    /// while the lease that was sent along runs. Until then a repetition could be told
+    /// "no" and the first one succeed after that, so the claim is left to lapse by itself.
     async fn end_unanswered(&self) {
         match self.attempt.upstream {
-            UpstreamKind::Deduplicates => self.release().await,
             UpstreamKind::Executes => self.finish(Outcome::Unknown).await,
+            UpstreamKind::Deduplicates if self.claimed.elapsed() < self.attempt.lease => {}
+            UpstreamKind::Deduplicates => self.release().await,
+        }
+    }
+
+    /// The handler is gone, and with it whatever it had not committed.
+    async fn end_panicked(&self) {
+        match self.attempt.upstream {
+            UpstreamKind::Executes => self.finish(Outcome::Unknown).await,
+            UpstreamKind::Deduplicates => self.release().await,
         }
     }
 
@@ -451,7 +468,8 @@ impl Attempt {
         Claim {
             idempotency_key: self.owner.key.as_bytes().clone(),
             fingerprint: self.fingerprint,
-            lease_ends,
+            // Earlier than at the store, by as much as the upstream's clock may be behind.
+            lease_ends: lease_ends.before(Timestamp::SKEW),
             token: self.owner.token,
         }
     }

@@ -34,8 +34,8 @@ pub(crate) enum Disposal {
     Keep,
     /// The key may be used again.
     Release,
-    /// Nobody can know.
-    Unknown,
+    /// Nobody can know yet.
+    Unanswered,
 }
 
 // === impl KeptResponse ===
@@ -98,8 +98,7 @@ impl Disposal {
     ) -> Self {
         match (kind, effect) {
             (_, Some(Effect::Impossible)) => Self::Release,
-            (UpstreamKind::Executes, Some(Effect::Unknown)) => Self::Unknown,
-            (UpstreamKind::Deduplicates, Some(Effect::Unknown)) => Self::Release,
+            (_, Some(Effect::Unknown)) => Self::Unanswered,
             (kind, None) => Self::of_answer(policy, kind, status),
         }
     }
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_what_the_contract_says() {
-        use Disposal::{Keep, Release, Unknown};
+        use Disposal::{Keep, Release, Unanswered};
         let (plain, keeping) = (
             Policy::authenticated(),
             Policy::authenticated().keep_client_errors(),
@@ -185,12 +184,12 @@ mod tests {
             (&keeping, executes, 409, None, Release),
             (&plain, executes, 500, None, Keep),
             (&plain, executes, 429, None, Release),
-            (&plain, executes, 502, Some(Effect::Unknown), Unknown),
+            (&plain, executes, 502, Some(Effect::Unknown), Unanswered),
             (&plain, executes, 502, Some(Effect::Impossible), Release),
             (&plain, deduplicates, 202, None, Keep),
             (&keeping, deduplicates, 422, None, Release),
             (&plain, deduplicates, 500, None, Release),
-            (&plain, deduplicates, 502, Some(Effect::Unknown), Release),
+            (&plain, deduplicates, 502, Some(Effect::Unknown), Unanswered),
             (&plain, deduplicates, 502, Some(Effect::Impossible), Release),
         ] {
             let status = StatusCode::from_u16(status).unwrap();

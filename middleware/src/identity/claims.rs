@@ -24,22 +24,6 @@ pub struct Asserted {
     pub claim: Option<Claim>,
 }
 
-/// How far the clocks of both sides may be apart.
-pub const LEEWAY: Duration = Duration::from_secs(5);
-
-// === impl Asserted ===
-
-impl Asserted {
-    /// Puts what is asserted where the layers and the handler look for it.
-    pub fn enter(self, extensions: &mut Extensions) {
-        extensions.insert(self.principal);
-        extensions.insert(self.correlation_id);
-        if let Some(claim) = self.claim {
-            extensions.insert(claim);
-        }
-    }
-}
-
 /// The payload of the token. Field by field it is the table in the module docs; serde
 /// refuses a claim that is there twice, is missing or has another type.
 #[derive(Serialize, Deserialize)]
@@ -82,6 +66,19 @@ pub(super) struct Claims<'a> {
 pub(super) struct Life {
     pub(super) now: Timestamp,
     pub(super) length: Duration,
+}
+
+// === impl Asserted ===
+
+impl Asserted {
+    /// Puts what is asserted where the layers and the handler look for it.
+    pub fn enter(self, extensions: &mut Extensions) {
+        extensions.insert(self.principal);
+        extensions.insert(self.correlation_id);
+        if let Some(claim) = self.claim {
+            extensions.insert(claim);
+        }
+    }
 }
 
 // === impl Claims ===
@@ -196,6 +193,9 @@ fn target(uri: &Uri) -> Cow<'_, str> {
 const fn seconds(seconds: u64) -> Timestamp {
     Timestamp::from_unix_seconds(seconds)
 }
+
+/// How far the clocks of both sides may be apart.
+pub const LEEWAY: Duration = Duration::from_secs(5);
 
 /// A token that would live longer was not made by a signer of ours.
 pub(super) const LIFE_MAX: Duration = Duration::from_secs(300);

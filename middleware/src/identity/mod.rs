@@ -63,3 +63,6 @@ pub use self::secret::{InvalidSecret, Secret};
 pub use self::sign::{SignError, Signer};
 pub use self::trust::{Trust, TrustLayer};
 pub use self::verify::{Refused, Verifier};
+
+#[cfg(test)]
+mod tests;

@@ -159,34 +159,9 @@ impl Verifier {
     }
 }
 
-// === impl Token ===
-
-impl<'a> Token<'a> {
-    fn split(token: &'a [u8]) -> Result<Self, Refused> {
-        let text = str::from_utf8(token).map_err(|_| Refused::Shape)?;
-        let (signed, signature) = text.rsplit_once('.').ok_or(Refused::Shape)?;
-        let (header, payload) = signed.split_once('.').ok_or(Refused::Shape)?;
-        if text.len() > TOKEN_MAX || payload.contains('.') {
-            return Err(Refused::Shape);
-        }
-        Ok(Self {
-            signed,
-            header,
-            payload,
-            signature,
-        })
-    }
-
-    /// The payload, once the signature has held.
-    fn opened_with(&self, known: &Known) -> Result<Vec<u8>, Refused> {
-        let signed = self.signed.as_bytes();
-        let holds = crypto::verify(self.signature, signed, &known.key, known.algorithm);
-        if !matches!(holds, Ok(true)) {
-            return Err(Refused::Signature);
-        }
-        URL_SAFE_NO_PAD
-            .decode(self.payload)
-            .map_err(|_| Refused::Claims)
+impl From<Secret> for Verifier {
+    fn from(secret: Secret) -> Self {
+        Self::new([secret])
     }
 }
 
@@ -213,6 +188,40 @@ impl Known {
             algorithm: secret.algorithm(),
             key: secret.into_verifying(),
         }
+    }
+}
+
+// === impl Token ===
+
+impl<'a> Token<'a> {
+    fn split(token: &'a [u8]) -> Result<Self, Refused> {
+        if token.len() > TOKEN_MAX {
+            return Err(Refused::Shape);
+        }
+        let text = str::from_utf8(token).map_err(|_| Refused::Shape)?;
+        let (signed, signature) = text.rsplit_once('.').ok_or(Refused::Shape)?;
+        let (header, payload) = signed.split_once('.').ok_or(Refused::Shape)?;
+        if payload.contains('.') {
+            return Err(Refused::Shape);
+        }
+        Ok(Self {
+            signed,
+            header,
+            payload,
+            signature,
+        })
+    }
+
+    /// The payload, once the signature has held.
+    fn opened_with(&self, known: &Known) -> Result<Vec<u8>, Refused> {
+        let signed = self.signed.as_bytes();
+        let holds = crypto::verify(self.signature, signed, &known.key, known.algorithm);
+        if !matches!(holds, Ok(true)) {
+            return Err(Refused::Signature);
+        }
+        URL_SAFE_NO_PAD
+            .decode(self.payload)
+            .map_err(|_| Refused::Claims)
     }
 }
 

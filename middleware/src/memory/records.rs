@@ -39,6 +39,13 @@ struct Shelf {
     bytes: usize,
 }
 
+/// So many records, of so many bytes together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    records: usize,
+    bytes: usize,
+}
+
 #[derive(Debug)]
 struct Entry {
     record: Record,
@@ -67,8 +74,9 @@ impl Usage {
         self.bytes.load(Ordering::Acquire)
     }
 
-    fn has_room(&self, weight: usize) -> bool {
-        self.held() < self.records_allowed && self.bytes() + weight <= self.bytes_allowed
+    fn has_room(&self, added: Load, freed: Load) -> bool {
+        self.held() + added.records <= self.records_allowed + freed.records
+            && self.bytes() + added.bytes <= self.bytes_allowed + freed.bytes
     }
 
     fn add(&self, weight: usize) {
@@ -101,15 +109,16 @@ impl RecordTable {
         attempt: &Attempt,
         now: Timestamp,
     ) -> Result<Decision, StoreError> {
-        self.sweep(now);
+        self.sweep(now, SWEPT_AT_ONCE);
         let owner = &attempt.owner;
         let held = self.entry(owner).map(|entry| &entry.record);
         let (decision, kept) = Record::claim(held, attempt, now);
         if let Some(record) = kept {
-            self.take(owner);
+            // Asked before the record that this one replaces is touched: it may be live.
             if !self.has_room(owner, weight(owner, &record)) {
                 return Err(StoreError::full());
             }
+            self.take(owner);
             self.put(owner, record);
         }
         Ok(decision)
@@ -134,16 +143,19 @@ impl RecordTable {
         retention: Duration,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let Some(held) = self.take(owner) else {
+        let Some(held) = self.entry(owner).map(|entry| &entry.record) else {
             return Ok(false);
         };
         let mut ended = held.clone();
         let finished = ended.finish(owner.token, outcome, retention, now);
-        if self.usage.bytes() + weight(owner, &ended) > self.usage.bytes_allowed {
-            ended = held;
-            ended.finish(owner.token, &Outcome::NotStored, retention, now);
+        if ended != *held {
+            if !self.has_room(owner, weight(owner, &ended)) {
+                ended = held.clone();
+                ended.finish(owner.token, &Outcome::NotStored, retention, now);
+            }
+            self.take(owner);
+            self.put(owner, ended);
         }
-        self.put(owner, ended);
         Ok(finished)
     }
 
@@ -162,15 +174,28 @@ impl RecordTable {
         self.callers.get(&owner.caller)?.records.get(&owner.key)
     }
 
-    /// One caller may not fill the store for the others.
+    /// Whether a record of this weight has room in the place of the one under its key.
     fn has_room(&self, owner: &Owner, weight: usize) -> bool {
+        let added = Load {
+            records: 1,
+            bytes: weight,
+        };
+        let freed = self.entry(owner).map_or_else(Load::default, |held| Load {
+            records: 1,
+            bytes: held.weight,
+        });
+        self.usage.has_room(added, freed) && self.has_share(&owner.caller, added, freed)
+    }
+
+    /// One caller may not fill the store for the others.
+    fn has_share(&self, caller: &Caller, added: Load, freed: Load) -> bool {
         let (records, bytes) = self
             .callers
-            .get(&owner.caller)
+            .get(caller)
             .map_or((0, 0), |shelf| (shelf.records.len(), shelf.bytes));
-        self.usage.has_room(weight)
-            && records < (self.usage.records_allowed / SHARE).max(1)
-            && bytes + weight <= self.usage.bytes_allowed / SHARE
+        let share = (self.usage.records_allowed / SHARE).max(1);
+        records + added.records <= share + freed.records
+            && bytes + added.bytes <= self.usage.bytes_allowed / SHARE + freed.bytes
     }
 
     fn put(&mut self, owner: &Owner, record: Record) {
@@ -212,9 +237,9 @@ impl RecordTable {
         Some(record)
     }
 
-    /// Forgets a bounded number of records whose time is over.
-    fn sweep(&mut self, now: Timestamp) {
-        for _ in 0..SWEPT_AT_ONCE {
+    /// Forgets at most so many records whose time is over.
+    pub(super) fn sweep(&mut self, now: Timestamp, most: usize) {
+        for _ in 0..most {
             let Some(entry) = self.expiries.first_entry() else {
                 return;
             };

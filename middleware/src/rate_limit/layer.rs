@@ -12,7 +12,7 @@ use crate::principal::{Caller, Principal};
 
 /// Layer that applies [`RateLimit`].
 ///
-/// See the [module docs](self) for an example.
+/// See the [module docs](super) for an example.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RateLimitLayer<C> {

@@ -38,9 +38,10 @@ impl<C: Counters> Limiter<C> {
         let Some(principal) = principal else {
             return self.quota;
         };
-        let quota = self
-            .quota
-            .with_limit(principal.per_minute().unwrap_or(self.quota.limit()));
+        let quota = match principal.per_minute() {
+            Some(limit) => self.quota.with_limit(limit),
+            None => self.quota,
+        };
         match (quota.burst(), principal.burst()) {
             (Some(_), Some(burst)) => quota.with_burst(burst),
             _ => quota,

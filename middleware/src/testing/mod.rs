@@ -16,7 +16,6 @@
 mod clock;
 mod entropy;
 mod faulty;
-#[doc(hidden)]
 pub mod store;
 
 pub use self::clock::ManualClock;

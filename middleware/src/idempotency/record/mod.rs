@@ -136,14 +136,12 @@ impl Record {
         }
         let original = held.original.clone();
         match &held.state {
-            // The reply to this very claim was lost; it holds as it was made.
-            State::Claimed { lease_ends } if held.token == attempt.owner.token => (
-                Decision::Execute {
-                    lease_ends: *lease_ends,
-                },
-                None,
-            ),
             State::Claimed { lease_ends } => match lease_left(*lease_ends, attempt.lease, now) {
+                // The reply to this very claim was lost; it holds as it was made.
+                Some(_) if held.token == attempt.owner.token => {
+                    let lease_ends = *lease_ends;
+                    (Decision::Execute { lease_ends }, None)
+                }
                 Some(wait) => (Decision::InProgress { original, wait }, None),
                 None => held.lapsed(attempt, now),
             },
@@ -157,10 +155,12 @@ impl Record {
         }
     }
 
-    /// Extends the lease; false where another holds the claim or the execution has ended.
+    /// Extends the lease; false where it has lapsed, another holds the claim or the
+    /// execution has ended. What has lapsed may have been told to somebody, so it is not
+    /// revived; it may still be finished.
     pub fn renew(&mut self, token: u128, lease: Duration, now: Timestamp) -> bool {
         match &mut self.state {
-            State::Claimed { lease_ends } if self.token == token => {
+            State::Claimed { lease_ends } if self.token == token && now < *lease_ends => {
                 // What is left for the record to be kept after a lapse moves along.
                 self.expires = self.expires + (now + lease).since(*lease_ends);
                 *lease_ends = now + lease;

@@ -125,6 +125,18 @@ fn a_renewed_lease_holds_longer() {
 }
 
 #[test]
+fn a_lapsed_lease_is_not_revived_and_may_still_be_finished() {
+    let mut record = claimed(1, Executes);
+    let lapse = NOW + LEASE;
+    assert!(!record.renew(1, LEASE, lapse));
+    let (own, _) = claim(Some(&record), &attempt(1, Executes), lapse);
+    assert_eq!(own, Decision::Unknown { original: id(1) });
+    assert!(record.finish(1, &done(), RETENTION, lapse));
+    let (later, _) = claim(Some(&record), &attempt(2, Executes), lapse);
+    assert!(matches!(later, Decision::Replay(_)));
+}
+
+#[test]
 fn what_was_kept_is_the_first_response_and_a_repeated_finish_changes_nothing() {
     let mut record = claimed(1, Executes);
     assert!(record.finish(1, &done(), RETENTION, NOW));

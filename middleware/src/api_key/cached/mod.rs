@@ -1,0 +1,191 @@
+//! A remote keyring with a deadline, and a memory for when it is lost.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::digest::Digest;
+use super::keyring::Keyring;
+use super::record::KeyRecord;
+use crate::clock::{SharedClock, Timestamp};
+use crate::error::StoreError;
+use crate::guarded::Guarded;
+
+/// A keyring that goes on for a while when its store is lost (contract §7).
+///
+/// Each look-up asks the store, once, within a deadline and behind a circuit breaker, so
+/// that a change holds on the next request and a loss is not waited for by each. Where no answer comes, a record that the store confirmed within the
+/// last 60 s goes on, as long as it is neither expired nor revoked; for any other key the
+/// answer is [`StoreError`], a 503, because nobody can know that it is *not* good.
+///
+/// What the store does not know is never remembered: a key that is handed out a moment
+/// later would be locked out, and mistyped keys do not come this far.
+///
+/// A keyring in this process, like [`Keys`](super::Keys), needs none of this.
+#[derive(Clone)]
+pub struct Cached<K> {
+    guarded: Guarded<K>,
+    clock: SharedClock,
+    stale_for: Duration,
+    deadline: Duration,
+    capacity: usize,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    seen: Mutex<Seen>,
+    lost: AtomicBool,
+}
+
+/// Two generations: when the young one is full it becomes the old one, which is let go.
+/// So the memory has a bound, and no look-up pays for a sweep.
+#[derive(Default)]
+struct Seen {
+    young: HashMap<Digest, Entry>,
+    old: HashMap<Digest, Entry>,
+}
+
+struct Entry {
+    record: Arc<KeyRecord>,
+    confirmed: Duration,
+}
+
+// === impl Cached ===
+
+impl<K> Cached<K> {
+    /// This keyring, with a deadline of 100 ms, 60 s of memory and room for 10,000 keys.
+    pub fn new(keyring: K, clock: SharedClock) -> Self {
+        Self {
+            guarded: Guarded::new(keyring, clock.clone()),
+            clock,
+            stale_for: STALE_FOR,
+            deadline: DEADLINE,
+            capacity: CAPACITY,
+            shared: Arc::default(),
+        }
+    }
+
+    /// How long a record goes on after the store last confirmed it. Default: 60 s.
+    #[must_use]
+    pub const fn stale_for(mut self, time: Duration) -> Self {
+        self.stale_for = time;
+        self
+    }
+
+    /// How long the store may take for an answer. Default: 100 ms.
+    #[must_use]
+    pub const fn deadline(mut self, time: Duration) -> Self {
+        self.deadline = time;
+        self
+    }
+
+    /// How many records are remembered at most. Default: 10,000.
+    #[must_use]
+    pub const fn capacity(mut self, records: usize) -> Self {
+        self.capacity = records;
+        self
+    }
+
+    /// Whether the last look-up got no answer from the store.
+    pub fn is_lost(&self) -> bool {
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    fn answered(&self, digest: &Digest, found: Option<&Arc<KeyRecord>>) {
+        if self.shared.lost.swap(false, Ordering::Relaxed) {
+            tracing::info!("the key store is back");
+        }
+        let now = self.clock.elapsed();
+        match found {
+            Some(record) => self.seen().keep(digest, record, now, self.capacity),
+            None => self.seen().forget(digest),
+        }
+    }
+
+    fn recall(&self, digest: &Digest, error: StoreError) -> Result<Arc<KeyRecord>, StoreError> {
+        if !self.shared.lost.swap(true, Ordering::Relaxed) {
+            let cause = std::error::Error::source(&error);
+            tracing::warn!(%error, cause, "the key store is lost; what it confirmed lately goes on");
+        }
+        let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
+        let since = elapsed.saturating_sub(self.stale_for);
+        self.seen().recall(digest, now, since).ok_or(error)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        let seen = self.shared.seen.lock();
+        seen.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Keyring> Keyring for Cached<K> {
+    async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        let asked = self.guarded.store.find(digest);
+        match self.guarded.guard(self.deadline, asked).await {
+            Ok(found) => {
+                self.answered(digest, found.as_ref());
+                Ok(found)
+            }
+            Err(error) => self.recall(digest, error).map(Some),
+        }
+    }
+}
+
+impl<K> fmt::Debug for Cached<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cached")
+            .field("stale_for", &self.stale_for)
+            .field("deadline", &self.deadline)
+            .field("capacity", &self.capacity)
+            .field("lost", &self.is_lost())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn keep(&mut self, digest: &Digest, record: &Arc<KeyRecord>, now: Duration, capacity: usize) {
+        let entry = Entry {
+            record: Arc::clone(record),
+            confirmed: now,
+        };
+        if let Some(held) = self.young.get_mut(digest) {
+            *held = entry;
+            return;
+        }
+        if self.young.len() >= capacity.div_ceil(2) {
+            self.old = mem::take(&mut self.young);
+        }
+        self.old.remove(digest);
+        self.young.insert(digest.clone(), entry);
+    }
+
+    fn forget(&mut self, digest: &Digest) {
+        self.young.remove(digest);
+        self.old.remove(digest);
+    }
+
+    /// A record that was confirmed at or after a moment and is still good.
+    fn recall(&self, digest: &Digest, now: Timestamp, since: Duration) -> Option<Arc<KeyRecord>> {
+        let entry = self.young.get(digest).or_else(|| self.old.get(digest))?;
+        let usable = entry.confirmed >= since && entry.record.admit(now).is_ok();
+        usable.then(|| Arc::clone(&entry.record))
+    }
+}
+
+/// Contract §7: long enough for a fail-over, short enough for a revocation.
+const STALE_FOR: Duration = Duration::from_secs(60);
+
+/// Contract §7.
+const DEADLINE: Duration = Duration::from_millis(100);
+
+/// Some 10 MB at most: the callers of one minute, not all customers.
+const CAPACITY: usize = 10_000;
+
+#[cfg(test)]
+mod tests;

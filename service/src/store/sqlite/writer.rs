@@ -1,0 +1,148 @@
+//! The one connection that writes: steps queue for it and share their commits.
+//!
+//! A commit waits for the disk, and while it waits others arrive. Those become the next
+//! transaction, each in a savepoint of its own, so that the cost of a commit is shared by
+//! as many as come at once and a step that fails takes back only itself.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use sqlx::{Connection, Executor, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+
+use crate::store::StoreError;
+
+/// A step's future, bound to the connection it runs on.
+pub(super) type Step<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
+
+/// A handle to the writing connection.
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> Ran<'c> + Send>;
+type Ran<'c> = Pin<Box<dyn Future<Output = Pending> + Send + 'c>>;
+
+/// A step that ran, and whose result must not be told before the commit.
+struct Pending {
+    keeps: bool,
+    tell: Box<dyn FnOnce(Committed) + Send>,
+}
+
+type Committed = Result<(), Arc<sqlx::Error>>;
+
+// === impl Writer ===
+
+impl Writer {
+    /// Starts writing on this connection; it is closed when the last handle is gone.
+    pub(super) fn start(connection: SqliteConnection) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(run(connection, queue));
+        Self { jobs }
+    }
+
+    /// Takes a step, or refuses at once where too many wait already.
+    pub(super) async fn write<T, F>(&self, step: &'static str, run: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> Step<'c, T> + Send + 'static,
+    {
+        let (job, told) = job(step, run);
+        self.jobs
+            .try_send(job)
+            .map_err(|_| StoreError::overloaded(step))?;
+        told.await.map_err(|gone| StoreError::failed(step, gone))?
+    }
+
+    /// Takes a step as soon as there is room for it: for those who have nobody to refuse.
+    pub(super) async fn write_in_turn<T, F>(
+        &self,
+        step: &'static str,
+        run: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> Step<'c, T> + Send + 'static,
+    {
+        let (job, told) = job(step, run);
+        self.jobs
+            .send(job)
+            .await
+            .map_err(|_| StoreError::overloaded(step))?;
+        told.await.map_err(|gone| StoreError::failed(step, gone))?
+    }
+}
+
+fn job<T, F>(step: &'static str, run: F) -> (Job, oneshot::Receiver<Result<T, StoreError>>)
+where
+    T: Send + 'static,
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> Step<'c, T> + Send + 'static,
+{
+    let (tell, told) = oneshot::channel();
+    let job: Job = Box::new(move |connection| {
+        Box::pin(async move {
+            let result = run(connection).await;
+            Pending {
+                keeps: result.is_ok(),
+                tell: Box::new(move |committed: Committed| {
+                    let result = result
+                        .map_err(|cause| StoreError::failed(step, cause))
+                        .and_then(|value| match committed {
+                            Ok(()) => Ok(value),
+                            Err(cause) => Err(StoreError::failed(step, cause)),
+                        });
+                    // Whoever asked may have left; the step is taken all the same.
+                    let _ = tell.send(result);
+                }),
+            }
+        })
+    });
+    (job, told)
+}
+
+async fn run(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Job>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let mut pending = Vec::with_capacity(batch.len());
+        let committed = commit(&mut connection, batch.drain(..), &mut pending)
+            .await
+            .map_err(Arc::new);
+        if let Err(cause) = &committed {
+            error!(?cause, "a transaction was rolled back");
+            // Where SQLite has rolled back by itself, there is nothing left to do.
+            let _ = connection.execute("ROLLBACK").await;
+        }
+        for step in pending {
+            (step.tell)(committed.clone());
+        }
+    }
+    let _ = connection.close().await;
+}
+
+async fn commit(
+    connection: &mut SqliteConnection,
+    jobs: impl Iterator<Item = Job>,
+    pending: &mut Vec<Pending>,
+) -> Result<(), sqlx::Error> {
+    connection.execute("BEGIN IMMEDIATE").await?;
+    for job in jobs {
+        connection.execute("SAVEPOINT step").await?;
+        let ran = job(connection).await;
+        if !ran.keeps {
+            connection.execute("ROLLBACK TO step").await?;
+        }
+        pending.push(ran);
+        connection.execute("RELEASE step").await?;
+    }
+    connection.execute("COMMIT").await?;
+    Ok(())
+}
+
+/// Steps that wait for the disk; past this the answer is 503, quickly.
+const QUEUE_MAX: usize = 1024;
+
+/// As many steps as one transaction takes, so that none waits long for the others.
+const BATCH_MAX: usize = 256;

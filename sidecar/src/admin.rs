@@ -1,0 +1,149 @@
+//! Health, readiness and metrics, on a listener of their own that outlives the drain.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::Full;
+use tower_service::Service;
+use vestibule::{ApiError, Body};
+
+use crate::lifecycle::{Lifecycle, Stage};
+
+/// Answers `/healthz`, `/readyz` and `/metrics`.
+#[derive(Clone, Debug)]
+pub(crate) struct Admin {
+    life: Arc<Lifecycle>,
+}
+
+type Answer = Response<Body<Full<Bytes>>>;
+
+// === impl Admin ===
+
+impl Admin {
+    pub(crate) const fn new(life: Arc<Lifecycle>) -> Self {
+        Self { life }
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Answer {
+        if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
+            return ApiError::endpoint_not_found().into_response();
+        }
+        if ![Method::GET, Method::HEAD].contains(method) {
+            let allow = HeaderValue::from_static("GET, HEAD");
+            return ApiError::method_not_allowed(allow).into_response();
+        }
+        let mut answer = match path {
+            "/healthz" => text("ok\n"),
+            "/readyz" => self.readiness(),
+            _ => text(self.metrics()),
+        };
+        let fresh = HeaderValue::from_static("no-store");
+        answer.headers_mut().insert(CACHE_CONTROL, fresh);
+        answer
+    }
+
+    /// Ready means: stores and keys have been read, and the end has not begun.
+    fn readiness(&self) -> Answer {
+        match self.life.stage() {
+            Stage::Ready => text("ready\n"),
+            Stage::Starting | Stage::Lagging | Stage::Draining => {
+                ApiError::upstream_unavailable().into_response()
+            }
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        let ready = u8::from(self.life.stage() == Stage::Ready);
+        for (name, help, value) in [
+            (
+                "vestibule_ready",
+                "Whether requests are served.",
+                ready.into(),
+            ),
+            (
+                "vestibule_connections",
+                "Connections that are open.",
+                self.life.connections(),
+            ),
+        ] {
+            writeln!(
+                text,
+                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
+            )
+            .expect("a string takes what is written");
+        }
+        text
+    }
+}
+
+impl<B> Service<Request<B>> for Admin {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Ready<Result<Answer, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.answer(request.method(), request.uri().path())))
+    }
+}
+
+fn text(text: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Body::full(text));
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, plain);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Drain;
+    use crate::lifecycle::Order;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn readiness_follows_the_life_of_the_process() {
+        let life = Lifecycle::new(Drain::default());
+        let admin = Admin::new(Arc::clone(&life));
+        let status = |path| admin.answer(&Method::GET, path).status().as_u16();
+        assert_eq!(
+            (status("/healthz"), status("/readyz")),
+            (200, 503),
+            "starting"
+        );
+        life.ready();
+        assert_eq!((status("/healthz"), status("/readyz")), (200, 200), "ready");
+        life.tell(Order::Drain);
+        life.run(false).await;
+        assert_eq!(
+            (status("/healthz"), status("/readyz")),
+            (200, 503),
+            "draining"
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_to_be_not_there() {
+        let admin = Admin::new(Lifecycle::new(Drain::default()));
+        for (method, path, want) in [
+            (Method::GET, "/", 404),
+            (Method::GET, "/healthz/", 404),
+            (Method::POST, "/healthz", 405),
+            (Method::HEAD, "/healthz", 200),
+            (Method::GET, "/metrics", 200),
+        ] {
+            let status = admin.answer(&method, path).status().as_u16();
+            assert_eq!(status, want, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `[drain]`: how the process ends on SIGTERM.
+
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::value::Section;
+
+/// How long each part of the end may take. A pod's `terminationGracePeriodSeconds` must
+/// exceed the sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// `lag`: how long connections are still taken after readiness is off, because load
+    /// balancers learn of it late; 5 s by default.
+    pub lag: Duration,
+    /// `max`: how long running requests and detached work may then take; 30 s by default.
+    /// The process ends as soon as nothing is running.
+    pub max: Duration,
+}
+
+// === impl Drain ===
+
+impl Drain {
+    pub(super) fn parse(mut section: Section<'_>) -> Result<Self, ConfigError> {
+        let bounds = Duration::ZERO..=Duration::from_secs(3600);
+        let mut duration = |key, default| match section.take(key) {
+            Some(entry) => entry.duration(bounds.clone()),
+            None => Ok(default),
+        };
+        let drain = Self {
+            lag: duration("lag", Self::default().lag)?,
+            max: duration("max", Self::default().max)?,
+        };
+        section.finish()?;
+        Ok(drain)
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            lag: Duration::from_secs(5),
+            max: Duration::from_secs(30),
+        }
+    }
+}

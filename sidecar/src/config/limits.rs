@@ -1,0 +1,83 @@
+//! `[limits]`: what one sidecar holds at a time, and what one request may bring.
+
+use super::error::ConfigError;
+use super::value::Section;
+
+/// Numbers past which a connection or a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `per_minute`: requests a caller has where its key says nothing; 60 by default.
+    pub per_minute: u32,
+    /// `connections`: open at a time; one more is closed at once. 10 000 by default.
+    pub connections: usize,
+    /// `requests`: under way to the service at a time; one more is answered 503. 1024 by
+    /// default.
+    pub requests: usize,
+    /// `idle_upstream`: connections to the service kept for the next request; 128 by default.
+    pub idle_upstream: usize,
+    /// `head_max`: bytes of a request's head; 16 KB by default.
+    pub head_max: usize,
+    /// `headers_max`: fields in a request's head; 100 by default.
+    pub headers_max: usize,
+    /// `streams`: requests at a time on one HTTP/2 connection; 128 by default.
+    pub streams: u32,
+}
+
+// === impl Limits ===
+
+impl Limits {
+    pub(super) fn parse(mut section: Section<'_>) -> Result<Self, ConfigError> {
+        let default = Self::default();
+        let limits = Self {
+            per_minute: match section.take("per_minute") {
+                Some(entry) => entry.whole(1..=1_000_000)?,
+                None => default.per_minute,
+            },
+            connections: match section.take("connections") {
+                Some(entry) => entry.whole(1..=1_000_000)?,
+                None => default.connections,
+            },
+            requests: match section.take("requests") {
+                Some(entry) => entry.whole(1..=1_000_000)?,
+                None => default.requests,
+            },
+            idle_upstream: match section.take("idle_upstream") {
+                Some(entry) => entry.whole(0..=100_000)?,
+                None => default.idle_upstream,
+            },
+            head_max: match section.take("head_max") {
+                Some(entry) => {
+                    usize::try_from(entry.size(HEAD_MAX_LEAST..=1 << 20)?).expect("at most 1 MiB")
+                }
+                None => default.head_max,
+            },
+            headers_max: match section.take("headers_max") {
+                Some(entry) => entry.whole(10..=1000)?,
+                None => default.headers_max,
+            },
+            streams: match section.take("streams") {
+                Some(entry) => entry.whole(1..=10_000)?,
+                None => default.streams,
+            },
+        };
+        section.finish()?;
+        Ok(limits)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_minute: 60,
+            connections: 10_000,
+            requests: 1024,
+            idle_upstream: 128,
+            head_max: 16 << 10,
+            headers_max: 100,
+            streams: 128,
+        }
+    }
+}
+
+/// hyper's read buffer takes no less.
+const HEAD_MAX_LEAST: u64 = 8 << 10;

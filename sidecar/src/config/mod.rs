@@ -1,0 +1,212 @@
+//! The configuration: TOML in the vocabulary of the builder, parsed once, refused as a whole.
+//!
+//! # Example
+//!
+//! ```
+//! use vestibule_sidecar::config::Config;
+//!
+//! let config = Config::parse(
+//!     "vestibule.toml",
+//!     r#"
+//!         listen   = "127.0.0.1:8080"
+//!         upstream = "unix:/run/pod/app.sock"
+//!         store    = "memory:"
+//!
+//!         [keys]
+//!         source = "keys.json"
+//!
+//!         [[route]]
+//!         match = "POST /v1/charges"
+//!         scope = "charges:write"
+//!         idempotency = "executes"
+//!     "#,
+//! )?;
+//! assert_eq!(config.routes.len(), 1);
+//! # Ok::<(), vestibule_sidecar::config::ConfigError>(())
+//! ```
+//!
+//! Durations read `"250ms"`, `"15s"`, `"5m"`; sizes read `"512KB"`, `"4MB"` (of 1024).
+//! A key that nobody knows is refused, so that a misspelt one is never without effect.
+//! Files are named relative to the folder of the configuration.
+
+mod address;
+mod drain;
+mod error;
+mod identity;
+mod keys;
+mod limits;
+mod route;
+mod timeouts;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+pub use self::address::{Address, Target};
+pub use self::drain::Drain;
+pub use self::error::ConfigError;
+pub use self::identity::Identity;
+pub use self::keys::Keys;
+pub use self::limits::Limits;
+pub use self::route::{Auth, Idempotency, Route};
+pub use self::timeouts::Timeouts;
+use self::value::{Entry, Source};
+
+/// Everything that a sidecar is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file, named in every fault.
+    pub file: PathBuf,
+    /// `listen`: where clients connect.
+    pub listen: Address,
+    /// `upstream`: the service behind the sidecar.
+    pub upstream: Target,
+    /// `admin`: health, readiness and metrics; none by default.
+    pub admin: Option<Address>,
+    /// `store`: where counters and records are kept; `memory:` by default.
+    pub store: Store,
+    /// `error_format`: how refusals are written; the envelope by default.
+    pub error_format: ErrorFormat,
+    /// `threads`: workers of the listener; by default one for each processor that the
+    /// process may use.
+    pub threads: usize,
+    /// `http2`: whether HTTP/2 with prior knowledge is taken beside HTTP/1.1; true by default.
+    pub http2: bool,
+    /// `[keys]`
+    pub keys: Keys,
+    /// `[identity]`
+    pub identity: Identity,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[drain]`
+    pub drain: Drain,
+    /// `[[route]]`, in the order of the file.
+    pub routes: Vec<Route>,
+}
+
+/// Where counters and records are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// `memory:`, or the address of another kind of store.
+    pub address: String,
+    /// The line on which it stands, for faults that are found when it is opened.
+    pub line: usize,
+}
+
+/// How refusals are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ErrorFormat {
+    /// `envelope`: `{"error":{…}}`.
+    #[default]
+    Envelope,
+    /// `problem`: RFC 9457.
+    Problem,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names file, line, key, the value found and what is allowed.
+    pub fn read(file: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let file = file.as_ref();
+        let text = std::fs::read_to_string(file).map_err(|cause| {
+            ConfigError::new(file, 1, format!("the file cannot be read: {cause}"))
+        })?;
+        Self::parse(file, &text)
+    }
+
+    /// Parses the text of a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn parse(file: impl AsRef<Path>, text: &str) -> Result<Self, ConfigError> {
+        let file = file.as_ref();
+        let folder = file.parent().unwrap_or_else(|| Path::new(""));
+        let mut top = Source { file, text }.parse()?;
+        let config = Self {
+            file: file.to_owned(),
+            listen: top
+                .require("listen", "an address like \"0.0.0.0:8080\"")?
+                .text(Address::parse)?,
+            upstream: top
+                .require("upstream", "a service like \"127.0.0.1:9000\"")?
+                .text(Target::parse)?,
+            admin: match top.take("admin") {
+                Some(entry) => Some(entry.text(Address::parse)?),
+                None => None,
+            },
+            store: match top.take("store") {
+                Some(entry) => Store::parse(entry)?,
+                None => Store::default(),
+            },
+            error_format: match top.take("error_format") {
+                Some(entry) => entry.text(ErrorFormat::parse)?,
+                None => ErrorFormat::default(),
+            },
+            threads: match top.take("threads") {
+                Some(entry) => entry.whole(1..=THREADS_MAX)?,
+                None => std::thread::available_parallelism().map_or(1, usize::from),
+            },
+            http2: match top.take("http2") {
+                Some(entry) => entry.flag()?,
+                None => true,
+            },
+            keys: Keys::parse(top.section("keys", "[keys]")?, folder)?,
+            identity: Identity::parse(top.section("identity", "[identity]")?, folder)?,
+            limits: Limits::parse(top.section("limits", "[limits]")?)?,
+            timeouts: Timeouts::parse(top.section("timeouts", "[timeouts]")?)?,
+            drain: Drain::parse(top.section("drain", "[drain]")?)?,
+            routes: top
+                .sections("route", "[[route]]")?
+                .into_iter()
+                .map(Route::parse)
+                .collect::<Result<_, _>>()?,
+        };
+        top.finish()?;
+        Ok(config)
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    fn parse(entry: Entry<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            line: entry.line(),
+            address: entry.string()?,
+        })
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            address: "memory:".to_owned(),
+            line: 1,
+        }
+    }
+}
+
+// === impl ErrorFormat ===
+
+impl ErrorFormat {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "envelope" => Ok(Self::Envelope),
+            "problem" => Ok(Self::Problem),
+            _ => Err("\"envelope\" or \"problem\""),
+        }
+    }
+}
+
+/// More workers than any pod has processors are a slip of the pen.
+const THREADS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! What is read, and the exact words of each refusal.
+
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn reads_the_whole_vocabulary() {
+    let config = parse(WHOLE).unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.upstream.to_string(), "unix:/run/pod/app.sock");
+    assert_eq!(config.admin.unwrap().to_string(), "127.0.0.1:9090");
+    assert_eq!(config.error_format, ErrorFormat::Problem);
+    assert_eq!((config.threads, config.http2), (2, false));
+    assert_eq!(config.keys.source.unwrap(), Path::new("etc/keys.json"));
+    assert_eq!(config.keys.brand.as_deref(), Some("mk"));
+    assert_eq!(config.identity.secret.as_deref(), Some(SECRET));
+    assert_eq!(config.limits.per_minute, 120);
+    assert_eq!(config.limits.head_max, 32 << 10);
+    assert_eq!(config.timeouts.head, Duration::from_secs(5));
+    assert_eq!(config.drain.lag, Duration::ZERO);
+    let [send, hook] = &config.routes[..] else {
+        panic!("two routes: {:?}", config.routes)
+    };
+    assert_eq!(send.pattern, "POST /v1/whatsapp/{messages,templates}");
+    assert_eq!(send.auth, Auth::Scopes(vec!["whatsapp:send".to_owned()]));
+    assert_eq!(send.idempotency, Some(Idempotency::Deduplicates));
+    assert_eq!(send.deadline, Some(Duration::from_secs(15)));
+    assert_eq!(send.agent.as_deref(), Some("/agent_id"));
+    assert_eq!((&hook.auth, hook.body_max), (&Auth::Public, Some(4 << 20)));
+}
+
+#[test]
+fn what_is_not_said_has_its_default() {
+    let config = parse("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'").unwrap();
+    assert_eq!(config.store, Store::default());
+    assert_eq!(config.error_format, ErrorFormat::Envelope);
+    assert!(config.http2 && config.admin.is_none() && config.threads >= 1);
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.timeouts, Timeouts::default());
+    assert_eq!(config.drain, Drain::default());
+    assert!(config.routes.is_empty() && config.identity.secret.is_none());
+}
+
+#[test]
+fn a_fault_names_file_line_key_value_and_what_is_allowed() {
+    let minimal = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n";
+    for (added, want) in [
+        (
+            "listem = 1",
+            "c.toml:3: unknown key 'listem' at the top; expected one of: listen, upstream, admin, store, error_format, threads, http2, keys, identity, limits, timeouts, drain, route",
+        ),
+        ("admin = 9090", "c.toml:3: admin = 9090: expected a string"),
+        (
+            "admin = '9090'",
+            "c.toml:3: admin = '9090': expected an address like \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/pod/api.sock\"",
+        ),
+        (
+            "threads = 0",
+            "c.toml:3: threads = 0: expected a whole number from 1 to 1024",
+        ),
+        (
+            "threads = 0x10",
+            "c.toml:3: threads = 0x10: expected a whole number from 1 to 1024",
+        ),
+        (
+            "http2 = 'no'",
+            "c.toml:3: http2 = 'no': expected true or false",
+        ),
+        (
+            "keys = 'keys.json'",
+            "c.toml:3: 'keys' is a string; expected the section [keys]",
+        ),
+        (
+            "route = 'x'",
+            "c.toml:3: 'route' is no list; expected sections [[route]]",
+        ),
+        (
+            "error_format = 'xml'",
+            "c.toml:3: error_format = 'xml': expected \"envelope\" or \"problem\"",
+        ),
+        (
+            "[limits]\nper_minute = \"many\"",
+            "c.toml:4: [limits] per_minute = \"many\": expected a whole number from 1 to 1000000",
+        ),
+        (
+            "[limits]\nhead_max = '1KB'",
+            "c.toml:4: [limits] head_max = '1KB': expected a size like \"512KB\" or \"4MB\", from 8192 to 1048576 bytes",
+        ),
+        (
+            "[limits]\nper_hour = 1",
+            "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, streams",
+        ),
+        (
+            "[timeouts]\n\nhead = '5'",
+            "c.toml:5: [timeouts] head = '5': expected a duration like \"250ms\", \"15s\" or \"5m\", from 1ms to 86400s",
+        ),
+        (
+            "[keys]\nbrand = 'My'",
+            "c.toml:4: [keys] brand = 'My': expected 1 to 16 lower-case letters and digits",
+        ),
+        (
+            "[identity]\nsecret = 'canary'",
+            "c.toml:4: [identity] secret: a secret of at least 32 bytes is expected",
+        ),
+        (
+            "[identity]\nsecret = 17",
+            "c.toml:4: [identity] secret: it must be a string",
+        ),
+        (
+            "[[route]]\nscope = 'a:b'",
+            "c.toml:3: [[route]]: 'match' is missing; expected a pattern like \"POST /v1/charges\"",
+        ),
+        (
+            "[[route]]\nmatch = 'GET /'\nscope = 'a'",
+            "c.toml:5: [[route]] scope = 'a': expected a scope like \"charges:write\", or a list of them",
+        ),
+        (
+            "[[route]]\nmatch = 'GET /'\nauth = 'none'\nscope = 'a:b'",
+            "c.toml:5: [[route]] auth = 'none': expected no 'auth' beside 'scope'",
+        ),
+        (
+            "[[route]]\nmatch = 'GET /'\nagent = 'id'",
+            "c.toml:5: [[route]] agent = 'id': expected a JSON pointer like \"/agent_id\"",
+        ),
+        (
+            "[[route]]\nmatch = 'GET /'\nidempotency = true",
+            "c.toml:5: [[route]] idempotency = true: expected a string",
+        ),
+        (
+            "[[route]]\nmatch = 'GET /'\nbody_max = '4 MB'",
+            "c.toml:5: [[route]] body_max = '4 MB': expected a size like \"512KB\" or \"4MB\", from 0 to 1099511627776 bytes",
+        ),
+    ] {
+        let fault = parse_as("c.toml", &format!("{minimal}{added}")).unwrap_err();
+        assert_eq!(fault.to_string(), want, "{added}");
+    }
+}
+
+#[test]
+fn what_must_be_said_is_missed() {
+    for (given, want) in [
+        (
+            "",
+            "c.toml:1: 'listen' is missing; expected an address like \"0.0.0.0:8080\"",
+        ),
+        (
+            "listen = '127.0.0.1:0'",
+            "c.toml:1: 'upstream' is missing; expected a service like \"127.0.0.1:9000\"",
+        ),
+    ] {
+        assert_eq!(parse_as("c.toml", given).unwrap_err().to_string(), want);
+    }
+}
+
+#[test]
+fn what_is_no_toml_names_its_line() {
+    let fault = parse_as("c.toml", "listen = '127.0.0.1:0'\nlisten = '").unwrap_err();
+    assert!(fault.to_string().starts_with("c.toml:2: "), "{fault}");
+}
+
+#[test]
+fn a_secret_is_shown_nowhere() {
+    let config = parse(WHOLE).unwrap();
+    assert!(!format!("{config:?}").contains(SECRET));
+}
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    parse_as("etc/vestibule.toml", text)
+}
+
+fn parse_as(file: &str, text: &str) -> Result<Config, ConfigError> {
+    Config::parse(file, text)
+}
+
+const SECRET: &str = "canary-canary-canary-canary-canary";
+
+const WHOLE: &str = r#"
+listen   = "0.0.0.0:8080"
+upstream = "unix:/run/pod/app.sock"
+store    = "memory:"
+admin    = "127.0.0.1:9090"
+error_format = "problem"
+threads  = 2
+http2    = false
+[keys]
+source = "keys.json"
+brand  = "mk"
+[identity]
+secret = "canary-canary-canary-canary-canary"
+[limits]
+per_minute = 120
+head_max = "32KB"
+[timeouts]
+head = "5s"
+[drain]
+lag = "0s"
+[[route]]
+match = "POST /v1/whatsapp/{messages,templates}"
+scope = "whatsapp:send"
+agent = "/agent_id"
+idempotency = "deduplicates"
+deadline = "15s"
+[[route]]
+match = "* /webhooks/whatsapp"
+auth = "none"
+body_max = "4MB"
+"#;

@@ -1,0 +1,239 @@
+//! One connection from a client: hyper on a stream, with a bound on everything it waits for.
+//!
+//! | it waits for | bound |
+//! |---|---|
+//! | the first byte of a new connection | `first_byte` |
+//! | the whole head of a request, from its first byte | `head` |
+//! | the next request on a kept connection | `idle` |
+//! | the client to read its answer | `write` |
+//!
+//! HTTP/1.1, and HTTP/2 with prior knowledge where it is on, are told apart by the first
+//! bytes. Once `draining` turns true a connection takes no further request: an idle one is
+//! closed, a busy one after its answer.
+
+mod pace;
+mod service;
+mod stream;
+
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tower_service::Service;
+
+use self::pace::{Bounds, Pace};
+use self::service::Serve;
+use self::stream::{Opening, Paced, Protocol};
+use crate::config::{Config, Limits, Timeouts};
+
+/// Who is at the other end of a connection, in the extensions of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's address; none on a Unix socket.
+    pub address: Option<SocketAddr>,
+}
+
+/// How connections are served.
+#[derive(Clone, Debug)]
+pub(crate) struct Http {
+    first_byte: Duration,
+    bounds: Bounds,
+    http1: http1::Builder,
+    /// None where HTTP/2 is off.
+    http2: Option<http2::Builder<TokioExecutor>>,
+}
+
+/// A hyper connection of either version.
+trait Connection: Future<Output = hyper::Result<()>> {
+    /// Takes no further request.
+    fn close_gracefully(self: Pin<&mut Self>);
+}
+
+// === impl Http ===
+
+impl Http {
+    pub(crate) fn new(config: &Config) -> Self {
+        let timeouts = &config.timeouts;
+        Self {
+            first_byte: timeouts.first_byte,
+            bounds: Bounds {
+                head: timeouts.head,
+                idle: timeouts.idle,
+                write: timeouts.write,
+            },
+            http1: http1(&config.limits),
+            http2: config.http2.then(|| http2(&config.limits, timeouts)),
+        }
+    }
+
+    /// Serves a connection to its end.
+    pub(crate) async fn serve<I, S, B>(
+        &self,
+        mut io: I,
+        peer: Peer,
+        stack: S,
+        draining: watch::Receiver<bool>,
+    ) where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data: From<Bytes> + Send> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Some((opening, protocol)) = self.open(&mut io, draining.clone()).await else {
+            return;
+        };
+        let pace = Pace::new(protocol == Protocol::Http2, Instant::now());
+        let serve = Serve::new(stack, peer, pace.clone());
+        let io = TokioIo::new(Paced::new(io, opening, pace.clone()));
+        match (protocol, &self.http2) {
+            (Protocol::Http2, Some(http2)) => {
+                self.drive(http2.serve_connection(io, serve), &pace, draining)
+                    .await;
+            }
+            _ => {
+                self.drive(self.http1.serve_connection(io, serve), &pace, draining)
+                    .await;
+            }
+        }
+    }
+
+    /// Waits for the first bytes; none where there is nothing to serve.
+    async fn open<I: AsyncRead + Unpin>(
+        &self,
+        io: &mut I,
+        mut draining: watch::Receiver<bool>,
+    ) -> Option<(Opening, Protocol)> {
+        let first = timeout(self.first_byte, Opening::read(io));
+        let mut opening = tokio::select! {
+            first = first => first.ok()?.ok()?,
+            _ = draining.wait_for(|draining| *draining) => return None,
+        };
+        if self.http2.is_none() {
+            return Some((opening, Protocol::Http1));
+        }
+        let settled = timeout(self.bounds.head, opening.settle(io)).await;
+        let protocol = settled.ok()?.ok()?;
+        Some((opening, protocol))
+    }
+
+    async fn drive<C: Connection>(
+        &self,
+        connection: C,
+        pace: &Pace,
+        mut draining: watch::Receiver<bool>,
+    ) {
+        let mut connection = pin!(connection);
+        let mut overdue = pin!(self.overdue(pace));
+        let mut drain = pin!(draining.wait_for(|draining| *draining));
+        let mut told = false;
+        std::future::poll_fn(|cx| {
+            if !told && drain.as_mut().poll(cx).is_ready() {
+                told = true;
+                connection.as_mut().close_gracefully();
+            }
+            // What a connection ends with is the client's affair; its requests were logged.
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            overdue.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    /// Ends when the connection has waited for something longer than it may.
+    fn overdue<'a>(&'a self, pace: &'a Pace) -> impl Future<Output = ()> + 'a {
+        let mut alarm = Box::pin(tokio::time::sleep(self.bounds.idle));
+        std::future::poll_fn(move |cx: &mut Context<'_>| {
+            if let Some(due) = pace.due(&self.bounds)
+                && due < alarm.deadline()
+            {
+                alarm.as_mut().reset(due);
+            }
+            // The alarm is moved forward only when it rings, not with every request.
+            while alarm.as_mut().poll(cx).is_ready() {
+                let now = Instant::now();
+                match pace.due(&self.bounds) {
+                    Some(due) if due <= now => return Poll::Ready(()),
+                    Some(due) => alarm.as_mut().reset(due),
+                    None => alarm.as_mut().reset(now + self.bounds.idle),
+                }
+            }
+            Poll::Pending
+        })
+    }
+}
+
+impl<I, B, S> Connection for http1::Connection<I, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    fn close_gracefully(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, B, S, E> Connection for http2::Connection<I, S, E>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn close_gracefully(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+fn http1(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // `Pace` bounds the head, and leaves idle connections alone.
+        .header_read_timeout(None)
+        .max_headers(limits.headers_max)
+        .max_header_size(limits.head_max)
+        .max_buf_size(limits.head_max.max(READ_BUFFER));
+    builder
+}
+
+fn http2(limits: &Limits, timeouts: &Timeouts) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let head_max = u32::try_from(limits.head_max).unwrap_or(u32::MAX);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(head_max)
+        .max_send_buf_size(SEND_BUFFER)
+        // A client that is gone without a word is noticed by its silence.
+        .keep_alive_interval(timeouts.write)
+        .keep_alive_timeout(timeouts.write);
+    builder
+}
+
+/// Bytes that hyper reads of a body at a time.
+const READ_BUFFER: usize = 64 << 10;
+
+/// Bytes of an answer that one HTTP/2 stream may hold while its client does not read.
+const SEND_BUFFER: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests;

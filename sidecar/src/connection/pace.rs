@@ -1,0 +1,204 @@
+//! What a connection is waiting for, and how long it may.
+//!
+//! hyper's own deadline for a request's head also ends a connection that is idle between
+//! two requests. Here the two are told apart: the deadline of a head begins with its
+//! first byte, and an idle connection has its own, longer one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The bounds of a connection from a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// A whole head, from its first byte.
+    pub(crate) head: Duration,
+    /// Between two requests.
+    pub(crate) idle: Duration,
+    /// A client that does not read.
+    pub(crate) write: Duration,
+}
+
+/// The state of one connection, shared by whoever sees a part of it: the stream sees
+/// bytes, the service sees requests, the body sees the end of an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace(Arc<Mutex<State>>);
+
+/// A request under way; dropped when its answer has been given to the connection.
+#[derive(Debug)]
+pub(crate) struct UnderWay(Pace);
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// Since when the client has not taken what is written.
+    blocked: Option<Instant>,
+    /// On HTTP/2 the bytes between requests may be pings: no byte begins a head.
+    multiplexed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Busy(usize),
+    Head(Instant),
+    Idle(Instant),
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// A connection whose first bytes have arrived.
+    pub(crate) fn new(multiplexed: bool, now: Instant) -> Self {
+        let phase = if multiplexed {
+            Phase::Idle(now)
+        } else {
+            Phase::Head(now)
+        };
+        Self(Arc::new(Mutex::new(State {
+            phase,
+            blocked: None,
+            multiplexed,
+        })))
+    }
+
+    /// A request's head is complete.
+    pub(crate) fn begin(&self) -> UnderWay {
+        self.with(State::begin);
+        UnderWay(self.clone())
+    }
+
+    /// Bytes have arrived.
+    pub(crate) fn read(&self, now: Instant) {
+        self.with(|state| state.read(now));
+    }
+
+    /// The client did or did not take what was written.
+    pub(crate) fn wrote(&self, taken: bool, now: Instant) {
+        self.with(|state| state.wrote(taken, now));
+    }
+
+    /// When the connection has waited long enough; never while it works on a request.
+    pub(crate) fn due(&self, bounds: &Bounds) -> Option<Instant> {
+        self.with(|state| state.due(bounds))
+    }
+
+    fn with<T>(&self, step: impl FnOnce(&mut State) -> T) -> T {
+        step(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+// === impl UnderWay ===
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.0.with(|state| state.end(now));
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn begin(&mut self) {
+        self.phase = match self.phase {
+            Phase::Busy(requests) => Phase::Busy(requests + 1),
+            Phase::Head(_) | Phase::Idle(_) => Phase::Busy(1),
+        };
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.phase = match self.phase {
+            Phase::Busy(requests) if requests > 1 => Phase::Busy(requests - 1),
+            _ => Phase::Idle(now),
+        };
+    }
+
+    fn read(&mut self, now: Instant) {
+        if !self.multiplexed && matches!(self.phase, Phase::Idle(_)) {
+            self.phase = Phase::Head(now);
+        }
+    }
+
+    fn wrote(&mut self, taken: bool, now: Instant) {
+        self.blocked = match (taken, self.blocked) {
+            (true, _) => None,
+            (false, None) => Some(now),
+            (false, since) => since,
+        };
+    }
+
+    fn due(&self, bounds: &Bounds) -> Option<Instant> {
+        let phase = match self.phase {
+            Phase::Busy(_) => None,
+            Phase::Head(since) => Some(since + bounds.head),
+            Phase::Idle(since) => Some(since + bounds.idle),
+        };
+        let blocked = self.blocked.map(|since| since + bounds.write);
+        match (phase, blocked) {
+            (Some(phase), Some(blocked)) => Some(phase.min(blocked)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_of_a_head_begins_with_its_first_byte() {
+        let pace = Pace::new(false, Instant::now());
+        let began = Instant::now();
+        assert_eq!(pace.due(&BOUNDS), Some(began + BOUNDS.head));
+
+        let request = pace.begin();
+        assert_eq!(pace.due(&BOUNDS), None, "a request is under way");
+
+        drop(request);
+        assert_eq!(pace.due(&BOUNDS), Some(began + BOUNDS.idle));
+
+        tokio::time::advance(Duration::from_secs(40)).await;
+        pace.read(Instant::now());
+        let first_byte = Instant::now();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        pace.read(Instant::now());
+        assert_eq!(
+            pace.due(&BOUNDS),
+            Some(first_byte + BOUNDS.head),
+            "more bytes of the same head win no time"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_http2_no_byte_begins_a_head() {
+        let began = Instant::now();
+        let pace = Pace::new(true, began);
+        pace.read(began);
+        assert_eq!(pace.due(&BOUNDS), Some(began + BOUNDS.idle));
+        let (one, other) = (pace.begin(), pace.begin());
+        drop(one);
+        assert_eq!(pace.due(&BOUNDS), None, "one of two is under way");
+        drop(other);
+        assert!(pace.due(&BOUNDS).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_waited_for_a_while() {
+        let began = Instant::now();
+        let pace = Pace::new(false, began);
+        let _request = pace.begin();
+        pace.wrote(false, began);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        pace.wrote(false, Instant::now());
+        assert_eq!(pace.due(&BOUNDS), Some(began + BOUNDS.write));
+        pace.wrote(true, Instant::now());
+        assert_eq!(pace.due(&BOUNDS), None);
+    }
+
+    const BOUNDS: Bounds = Bounds {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+        write: Duration::from_secs(30),
+    };
+}

@@ -1,0 +1,190 @@
+//! A client's stream: the bytes that the sniff took are given again, and every byte is noted.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::pace::Pace;
+
+/// What a client speaks, judged by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// The first bytes of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening {
+    bytes: [u8; PREFACE.len()],
+    length: usize,
+}
+
+/// A stream that begins with its opening and keeps the pace.
+#[derive(Debug)]
+pub(crate) struct Paced<I> {
+    inner: I,
+    opening: Opening,
+    given: usize,
+    pace: Pace,
+}
+
+/// Whether these first bytes settle what the client speaks.
+fn judge(bytes: &[u8]) -> Option<Protocol> {
+    let common = bytes.len().min(PREFACE.len());
+    if bytes[..common] != PREFACE[..common] {
+        return Some(Protocol::Http1);
+    }
+    (common == PREFACE.len()).then_some(Protocol::Http2)
+}
+
+// === impl Opening ===
+
+impl Opening {
+    /// Waits for the first byte.
+    pub(crate) async fn read<I: AsyncRead + Unpin>(io: &mut I) -> io::Result<Self> {
+        let mut opening = Self {
+            bytes: [0; PREFACE.len()],
+            length: 0,
+        };
+        opening.read_more(io).await?;
+        Ok(opening)
+    }
+
+    /// Reads on until the protocol is settled: one byte tells HTTP/1 from HTTP/2 in all
+    /// but the methods that begin with `P`.
+    pub(crate) async fn settle<I: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut I,
+    ) -> io::Result<Protocol> {
+        loop {
+            if let Some(protocol) = judge(&self.bytes[..self.length]) {
+                return Ok(protocol);
+            }
+            self.read_more(io).await?;
+        }
+    }
+
+    async fn read_more<I: AsyncRead + Unpin>(&mut self, io: &mut I) -> io::Result<()> {
+        match io.read(&mut self.bytes[self.length..]).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            length => {
+                self.length += length;
+                Ok(())
+            }
+        }
+    }
+}
+
+// === impl Paced ===
+
+impl<I> Paced<I> {
+    pub(crate) fn new(inner: I, opening: Opening, pace: Pace) -> Self {
+        Self {
+            inner,
+            opening,
+            given: 0,
+            pace,
+        }
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Paced<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let opening = &this.opening.bytes[this.given..this.opening.length];
+        if !opening.is_empty() {
+            let length = opening.len().min(buf.remaining());
+            buf.put_slice(&opening[..length]);
+            this.given += length;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            this.pace.read(Instant::now());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncWrite + Unpin> Paced<I> {
+    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.pace.wrote(written.is_ready(), Instant::now());
+        written
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Paced<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.noted(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.noted(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// What an HTTP/2 client with prior knowledge sends first (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_tell_the_protocol() {
+        for (given, want) in [
+            (&b"G"[..], Some(Protocol::Http1)),
+            (b"PO", Some(Protocol::Http1)),
+            (b"PRI * HTTP/1.1\r\n", Some(Protocol::Http1)),
+            (b"P", None),
+            (&PREFACE[..23], None),
+            (&PREFACE[..], Some(Protocol::Http2)),
+        ] {
+            assert_eq!(judge(given), want, "{}", given.escape_ascii());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_sniff_took_is_read_again() {
+        let mut io: &[u8] = b"PUT / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let mut opening = Opening::read(&mut io).await.unwrap();
+        let protocol = opening.settle(&mut io).await.unwrap();
+        assert_eq!(protocol, Protocol::Http1);
+        let pace = Pace::new(false, Instant::now());
+        let mut text = String::new();
+        let mut paced = Paced::new(io, opening, pace);
+        paced.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "PUT / HTTP/1.1\r\nhost: a\r\n\r\n");
+    }
+}

@@ -1,0 +1,169 @@
+//! A connection's waits, over an in-memory stream and with the time paused.
+
+use std::convert::Infallible;
+
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tower::service_fn;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_closed() {
+    let (mut client, _drain) = connect();
+    let waited = until_closed(&mut client).await;
+    assert_eq!(waited, Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_dribbles_is_cut_at_its_deadline() {
+    let (mut client, _drain) = connect();
+    client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let began = Instant::now();
+    for line in 0.. {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let line = format!("x-{line}: y\r\n");
+        if client.write_all(line.as_bytes()).await.is_err() {
+            break;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "it is still open"
+        );
+    }
+    assert!(
+        began.elapsed() >= Duration::from_secs(10),
+        "it was cut early"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_outlives_the_deadline_of_a_head() {
+    let (mut client, _drain) = connect();
+    for _ in 0..3 {
+        assert!(get(&mut client).await.starts_with("HTTP/1.1 200"));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    assert!(get(&mut client).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(until_closed(&mut client).await, Duration::from_secs(75));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_is_waited_for() {
+    let (mut client, _drain) = connect();
+    client
+        .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = vec![0; 12];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_cut() {
+    let (mut client, _drain) = connect();
+    client
+        .write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let mut taken = Vec::new();
+    let _ = client.read_to_end(&mut taken).await;
+    assert!(taken.len() < LARGE, "it was cut before the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_closes_an_idle_connection_at_once() {
+    for requests in [0, 1] {
+        let (mut client, drain) = connect();
+        for _ in 0..requests {
+            get(&mut client).await;
+        }
+        drain.send_replace(true);
+        let waited = until_closed(&mut client).await;
+        assert_eq!(waited, Duration::ZERO, "after {requests} requests");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_lets_a_request_finish() {
+    let (mut client, drain) = connect();
+    client
+        .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drain.send_replace(true);
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_layer_that_fails_is_answered_for() {
+    let (client, server) = tokio::io::duplex(PIPE);
+    let mut client = client;
+    let (_drain, draining) = watch::channel(false);
+    let stack = service_fn(|_: Request<Incoming>| async {
+        Err::<Response<Full<Bytes>>, _>("a layer's own trouble")
+    });
+    tokio::spawn(async move {
+        http().serve(server, NOBODY, stack, draining).await;
+    });
+    let answer = get(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    assert!(answer.contains("internal_error"), "{answer}");
+    assert!(!answer.contains("trouble"), "{answer}");
+}
+
+fn connect() -> (DuplexStream, watch::Sender<bool>) {
+    let (client, server) = tokio::io::duplex(PIPE);
+    let (drain, draining) = watch::channel(false);
+    tokio::spawn(async move {
+        http()
+            .serve(server, NOBODY, service_fn(answer), draining)
+            .await;
+    });
+    (client, drain)
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = match request.uri().path() {
+        "/slow" => {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            Full::from("slow")
+        }
+        "/large" => Full::from(vec![b'x'; LARGE]),
+        _ => Full::from("ok"),
+    };
+    Ok(Response::new(body))
+}
+
+async fn get(client: &mut DuplexStream) -> String {
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = vec![0; 4096];
+    let length = client.read(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+/// How long it takes until the other side closes.
+async fn until_closed(client: &mut DuplexStream) -> Duration {
+    let began = Instant::now();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    began.elapsed()
+}
+
+fn http() -> Http {
+    let text = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'";
+    Http::new(&Config::parse("test.toml", text).unwrap())
+}
+
+const NOBODY: Peer = Peer { address: None };
+const PIPE: usize = 16 << 10;
+const LARGE: usize = 1 << 20;

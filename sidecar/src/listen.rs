@@ -1,0 +1,245 @@
+//! pingora's process around the connections: its server, its services, its listeners.
+
+use std::error::Error;
+use std::os::fd::RawFd;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use pingora_core::apps::ServerApp;
+use pingora_core::listeners::{L4BufferSettings, ListenerConfig, Listeners};
+use pingora_core::protocols::Stream;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{
+    ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
+};
+use pingora_core::services::{Service as PingoraService, ServiceWithDependents, listening};
+use tower_service::Service;
+
+use crate::config::Address;
+use crate::connection::{Http, Peer};
+use crate::lifecycle::{Lifecycle, Open, Order};
+use crate::socket::Socket;
+use crate::start::StartError;
+
+/// A listener whose stack is built inside its own runtime, because what it is built of
+/// (stores, watched files) lives there.
+pub(crate) struct Listen<F> {
+    name: &'static str,
+    address: Address,
+    descriptor: RawFd,
+    threads: usize,
+    http: Http,
+    most: usize,
+    life: Arc<Lifecycle>,
+    /// Until it is over, or only until the drain begins.
+    outlives_drain: bool,
+    build: Mutex<Option<F>>,
+    failure: Failure,
+}
+
+/// How a listener serves, apart from its stack.
+pub(crate) struct Manner {
+    pub(crate) name: &'static str,
+    pub(crate) threads: usize,
+    pub(crate) http: Http,
+    pub(crate) connections: usize,
+    /// Serves until the process is over, where others stop when the drain begins.
+    pub(crate) outlives_drain: bool,
+}
+
+/// Why a stack could not be built, for whoever started the process.
+pub(crate) type Failure = Arc<Mutex<Option<StartError>>>;
+
+/// A stack that is being built.
+pub(crate) type Building<S> = Pin<Box<dyn Future<Output = Result<S, StartError>> + Send>>;
+
+/// One pingora application: each connection is served to its end.
+struct Edge<S> {
+    /// Cloned for each connection; the lock asks less of a stack than `Sync` would.
+    stack: Mutex<S>,
+    http: Http,
+    most: usize,
+    /// The listener of health does not keep the process alive.
+    counted: Option<Arc<Lifecycle>>,
+    draining: tokio::sync::watch::Receiver<bool>,
+}
+
+/// Tells pingora to stop at once, when everything has been drained.
+struct WhenDrained {
+    life: Arc<Lifecycle>,
+    on_signals: bool,
+}
+
+/// What one server runs.
+pub(crate) type Services = Vec<Box<dyn ServiceWithDependents>>;
+
+/// Runs pingora's server until the lifecycle is over. It blocks.
+pub(crate) fn run(services: Services, life: Arc<Lifecycle>, on_signals: bool) {
+    let mut server = Server::new_with_opt_and_conf(None, ServerConf::default());
+    server.add_services(services);
+    let shutdown_signal = Box::new(WhenDrained { life, on_signals });
+    server.run(RunArgs { shutdown_signal });
+}
+
+// === impl Listen ===
+
+impl<F> Listen<F> {
+    pub(crate) fn new(
+        socket: Socket,
+        manner: Manner,
+        life: Arc<Lifecycle>,
+        failure: Failure,
+        build: F,
+    ) -> Self {
+        Self {
+            name: manner.name,
+            address: socket.address().clone(),
+            descriptor: socket.into_raw_fd(),
+            threads: manner.threads,
+            http: manner.http,
+            most: manner.connections,
+            life,
+            outlives_drain: manner.outlives_drain,
+            build: Mutex::new(Some(build)),
+            failure,
+        }
+    }
+
+    /// pingora finds a socket that is bound already in its table of descriptors.
+    fn listeners(&self, descriptors: Option<&ListenFds>) -> Listeners {
+        let (name, listener) = match &self.address {
+            Address::Tcp(address) => {
+                let name = address.to_string();
+                (name.clone(), ListenerConfig::tcp(name))
+            }
+            Address::Unix(path) => {
+                let name = path.display().to_string();
+                (name.clone(), ListenerConfig::uds(name))
+            }
+        };
+        if let Some(descriptors) = descriptors {
+            descriptors.lock().add(name, self.descriptor);
+        }
+        let mut listeners = Listeners::new();
+        // hyper has buffers of its own.
+        listeners.add_listener(listener.l4_buffer(L4BufferSettings::unbuffered()));
+        listeners
+    }
+}
+
+#[async_trait]
+impl<F, S, B> PingoraService for Listen<F>
+where
+    F: FnOnce() -> Building<S> + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data: From<Bytes> + Send> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    async fn start_service(
+        &mut self,
+        descriptors: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        listeners_per_descriptor: usize,
+    ) {
+        let build = self
+            .build
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let build = build.expect("pingora starts a service once");
+        let stack = match build().await {
+            Ok(stack) => Mutex::new(stack),
+            Err(cause) => {
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+                self.life.tell(Order::Halt);
+                return;
+            }
+        };
+        let draining = if self.outlives_drain {
+            shutdown
+        } else {
+            self.life.ready();
+            self.life.draining()
+        };
+        let edge = Edge {
+            stack,
+            http: self.http.clone(),
+            most: self.most,
+            counted: (!self.outlives_drain).then(|| Arc::clone(&self.life)),
+            draining: draining.clone(),
+        };
+        let listeners = self.listeners(descriptors.as_ref());
+        let name = self.name.to_owned();
+        let mut service = listening::Service::with_listeners(name, listeners, edge);
+        let count = listeners_per_descriptor;
+        PingoraService::start_service(&mut service, descriptors, draining, count).await;
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(self.threads)
+    }
+}
+
+// === impl Edge ===
+
+impl<S> Edge<S> {
+    /// A place for one connection; an inner none where connections are not counted.
+    fn place(&self) -> Option<Option<Open>> {
+        match &self.counted {
+            None => Some(None),
+            Some(life) => life.open(self.most).map(Some),
+        }
+    }
+}
+
+#[async_trait]
+impl<S, B> ServerApp for Edge<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data: From<Bytes> + Send> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    async fn process_new(self: &Arc<Self>, io: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        let Some(_open) = self.place() else {
+            tracing::warn!(
+                most = self.most,
+                "a connection was closed: there are too many"
+            );
+            return None;
+        };
+        let digest = io.get_socket_digest();
+        let address = digest.and_then(|digest| digest.peer_addr()?.as_inet().copied());
+        let stack = self
+            .stack
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let draining = self.draining.clone();
+        self.http.serve(io, Peer { address }, stack, draining).await;
+        // hyper has kept the connection for as long as it was good.
+        None
+    }
+}
+
+// === impl WhenDrained ===
+
+#[async_trait]
+impl ShutdownSignalWatch for WhenDrained {
+    async fn recv(&self) -> ShutdownSignal {
+        self.life.run(self.on_signals).await;
+        // A graceful shutdown would sleep for a fixed time; nothing is left to wait for.
+        ShutdownSignal::FastShutdown
+    }
+}

@@ -1,0 +1,287 @@
+//! A sidecar as a value: what it is told, what is put around it, and how it is run.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower_layer::{Identity, Layer, Stack};
+use tower_service::Service;
+use vestibule::clock::{SharedClock, SystemClock};
+use vestibule::entropy::{SharedEntropy, SystemEntropy};
+
+use crate::admin::Admin;
+use crate::config::{Address, Config};
+use crate::connection::Http;
+use crate::lifecycle::{Lifecycle, Order};
+use crate::listen::{self, Building, Failure, Listen, Manner, Services};
+use crate::socket::Socket;
+use crate::stack::{self, Core, Proxy, Sources};
+use crate::start::StartError;
+
+/// A sidecar that has not been started.
+///
+/// See the [crate docs](crate) for an example.
+#[derive(Clone, Debug)]
+#[must_use = "a sidecar does nothing until it is run"]
+pub struct Sidecar<L = Identity, M = Identity> {
+    config: Config,
+    sources: Sources,
+    outer: L,
+    inner: M,
+}
+
+/// A sidecar that serves on a thread of its own; dropped it stops at once.
+#[derive(Debug)]
+pub struct Running {
+    address: Address,
+    admin: Option<Address>,
+    life: Arc<Lifecycle>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A sidecar whose sockets are bound.
+struct Bound {
+    address: Address,
+    admin: Option<Address>,
+    services: Services,
+    life: Arc<Lifecycle>,
+    failure: Failure,
+}
+
+// === impl Sidecar ===
+
+impl Sidecar {
+    /// A sidecar as the configuration says.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            sources: Sources {
+                clock: SystemClock::shared(),
+                entropy: SystemEntropy::shared(),
+            },
+            outer: Identity::new(),
+            inner: Identity::new(),
+        }
+    }
+}
+
+impl<L, M> Sidecar<L, M> {
+    /// Puts a layer around everything: it sees each request first and each answer last.
+    /// Of several the first that is added is the outermost.
+    pub fn layer<T>(self, layer: T) -> Sidecar<Stack<T, L>, M> {
+        Sidecar {
+            config: self.config,
+            sources: self.sources,
+            outer: Stack::new(layer, self.outer),
+            inner: self.inner,
+        }
+    }
+
+    /// Puts a layer between the layers of the API and the service: it sees only what they
+    /// let pass, with the caller's [`Principal`](vestibule::Principal) in its extensions.
+    /// Of several the first that is added is the outermost.
+    pub fn inner_layer<T>(self, layer: T) -> Sidecar<L, Stack<T, M>> {
+        Sidecar {
+            config: self.config,
+            sources: self.sources,
+            outer: self.outer,
+            inner: Stack::new(layer, self.inner),
+        }
+    }
+
+    /// The time; the machine's by default.
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.sources.clock = clock;
+        self
+    }
+
+    /// The source of ids and tokens; the machine's by default.
+    pub fn entropy(mut self, entropy: SharedEntropy) -> Self {
+        self.sources.entropy = entropy;
+        self
+    }
+}
+
+impl<L, M, B> Sidecar<L, M>
+where
+    M: Layer<Proxy> + Send + Sync + 'static,
+    L: Layer<Core<<M as Layer<Proxy>>::Service>> + Send + Sync + 'static,
+    L::Service: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    <L::Service as Service<Request<Incoming>>>::Error: Into<Box<dyn Error + Send + Sync>>,
+    <L::Service as Service<Request<Incoming>>>::Future: Send + 'static,
+    B: http_body::Body<Data: From<Bytes> + Send> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// Serves until SIGTERM, and then until everything under way has ended; SIGINT ends
+    /// it at once. It blocks, and must not be called inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] where it cannot start.
+    pub fn run(self) -> Result<(), StartError> {
+        let bound = self.bind()?;
+        tracing::info!(address = %bound.address, "listening");
+        if let Some(address) = &bound.admin {
+            tracing::info!(%address, "listening for health, readiness and metrics");
+        }
+        listen::run(bound.services, bound.life, true);
+        outcome(&bound.failure)
+    }
+
+    /// Serves on a thread of its own, and heeds no signal. It returns when requests are
+    /// served.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] where it cannot start.
+    pub fn spawn(self) -> Result<Running, StartError> {
+        let bound = self.bind()?;
+        let (life, failure) = (Arc::clone(&bound.life), Arc::clone(&bound.failure));
+        let services = bound.services;
+        let thread = {
+            let life = Arc::clone(&life);
+            std::thread::spawn(move || listen::run(services, life, false))
+        };
+        let running = Running {
+            address: bound.address,
+            admin: bound.admin,
+            life,
+            thread: Some(thread),
+        };
+        let life = Arc::clone(&running.life);
+        // The caller may be inside a runtime, which must not be blocked by another one.
+        let started = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            runtime.map(|runtime| runtime.block_on(life.started()))
+        });
+        let started = started.join().is_ok_and(|waited| waited.is_ok());
+        outcome(&failure)?;
+        started.then_some(running).ok_or(StartError::Ended)
+    }
+
+    fn bind(self) -> Result<Bound, StartError> {
+        stack::routes(&self.config)?;
+        let life = Lifecycle::new(self.config.drain);
+        let failure = Arc::new(Mutex::new(None));
+        let edge = socket(&self.config.listen)?;
+        let admin = self.config.admin.as_ref().map(socket).transpose()?;
+        let bound = |socket: &Socket| socket.address().clone();
+        let (address, admin_address) = (bound(&edge), admin.as_ref().map(bound));
+        let mut services: Services = Vec::new();
+        if let Some(socket) = admin {
+            let manner = Manner {
+                name: "admin",
+                threads: 1,
+                outlives_drain: true,
+                ..self.manner()
+            };
+            let stack = Admin::new(Arc::clone(&life));
+            let build = || -> Building<Admin> { Box::pin(async { Ok(stack) }) };
+            let service = Listen::new(
+                socket,
+                manner,
+                Arc::clone(&life),
+                Arc::clone(&failure),
+                build,
+            );
+            services.push(Box::new(service));
+        }
+        let manner = self.manner();
+        let build = {
+            let life = Arc::clone(&life);
+            move || -> Building<L::Service> { Box::pin(async move { self.build(&life).await }) }
+        };
+        let service = Listen::new(edge, manner, Arc::clone(&life), Arc::clone(&failure), build);
+        services.push(Box::new(service));
+        Ok(Bound {
+            address,
+            admin: admin_address,
+            services,
+            life,
+            failure,
+        })
+    }
+
+    async fn build(self, life: &Arc<Lifecycle>) -> Result<L::Service, StartError> {
+        let layers = (&self.outer, &self.inner);
+        stack::build(&self.config, &self.sources, layers, life).await
+    }
+
+    fn manner(&self) -> Manner {
+        Manner {
+            name: "edge",
+            threads: self.config.threads,
+            http: Http::new(&self.config),
+            connections: self.config.limits.connections,
+            outlives_drain: false,
+        }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Where it listens; a port 0 has become a real one.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Where health, readiness and metrics are.
+    pub fn admin(&self) -> Option<&Address> {
+        self.admin.as_ref()
+    }
+
+    /// Begins the end, as SIGTERM does.
+    pub fn drain(&self) {
+        self.life.tell(Order::Drain);
+    }
+
+    /// Waits for the end. It blocks.
+    pub fn wait(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic of the server has been printed by its own thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.life.tell(Order::Halt);
+            self.join();
+        }
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound")
+            .field("address", &self.address)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}
+
+fn socket(address: &Address) -> Result<Socket, StartError> {
+    Socket::bind(address).map_err(|source| StartError::Listen {
+        address: address.clone(),
+        source,
+    })
+}
+
+fn outcome(failure: &Failure) -> Result<(), StartError> {
+    let failed = failure
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    failed.map_or(Ok(()), Err)
+}

@@ -1,0 +1,191 @@
+//! The stack of the edge, built from the configuration inside the edge's runtime.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+use vestibule::api_key::{KeyFormat, Keys};
+use vestibule::clock::SharedClock;
+use vestibule::entropy::SharedEntropy;
+use vestibule::identity::{Assert, AssertLayer, Secret, Signer};
+use vestibule::route::{Policy, Routes};
+use vestibule::stack::Api;
+use vestibule::{ApiLayer, ErrorFormat, Store};
+
+use crate::config::{self, Auth, Config, ConfigError, Idempotency, Identity, Route};
+use crate::lifecycle::Lifecycle;
+use crate::start::StartError;
+use crate::upstream::Upstream;
+
+/// What proxies, and tells the service who is calling.
+pub type Proxy = Assert<Upstream>;
+
+/// The layers of the API around `S`.
+pub type Core<S> = Api<S, Store, Keys>;
+
+/// What a run may replace.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources {
+    pub(crate) clock: SharedClock,
+    pub(crate) entropy: SharedEntropy,
+}
+
+/// Builds the stack, from the service outwards.
+pub(crate) async fn build<L, M>(
+    config: &Config,
+    sources: &Sources,
+    (outer, inner): (&L, &M),
+    life: &Arc<Lifecycle>,
+) -> Result<L::Service, StartError>
+where
+    M: Layer<Proxy>,
+    L: Layer<Core<M::Service>>,
+{
+    let upstream = Upstream::new(config).await;
+    let upstream = upstream.map_err(|source| StartError::Upstream {
+        target: config.upstream.clone(),
+        source,
+    })?;
+    let proxy = assertion(&config.identity, sources).layer(upstream);
+    let api = api(config, sources)?;
+    let detached = api.clone();
+    life.wait_for(move |within| {
+        let detached = detached.clone();
+        async move { detached.drained(within).await }
+    });
+    Ok(outer.layer(api.layer(inner.layer(proxy))))
+}
+
+/// Judges the routes of a configuration, without starting anything.
+///
+/// # Errors
+///
+/// [`ConfigError`] names the line of a route that cannot be.
+pub(crate) fn routes(config: &Config) -> Result<(), ConfigError> {
+    if config.routes.is_empty() {
+        let text = "there is no [[route]], so every request would be answered 404";
+        return Err(ConfigError::new(&config.file, 1, text));
+    }
+    let enter = |routes: Routes, route: &Route| {
+        let entered = routes.with(&route.pattern, policy(route));
+        entered.map_err(|fault| fault_at(config, route.line, &fault))
+    };
+    config.routes.iter().try_fold(Routes::default(), enter)?;
+    Ok(())
+}
+
+fn api(config: &Config, sources: &Sources) -> Result<ApiLayer<Store, Keys>, StartError> {
+    let keys = match &config.keys.source {
+        Some(file) => Keys::watch(file)?,
+        None => Keys::new([])?,
+    };
+    let store = Store::with_clock(&config.store.address, Arc::clone(&sources.clock))
+        .map_err(|fault| fault_at(config, config.store.line, &fault))?;
+    let mut builder = ApiLayer::builder(store, keys)
+        .per_minute(config.limits.per_minute)
+        .in_flight(config.limits.requests)
+        .clock(Arc::clone(&sources.clock))
+        .entropy(Arc::clone(&sources.entropy))
+        .error_format(match config.error_format {
+            config::ErrorFormat::Envelope => ErrorFormat::Envelope,
+            config::ErrorFormat::Problem => ErrorFormat::Problem,
+        });
+    if let Some(brand) = &config.keys.brand {
+        builder = builder.keys(KeyFormat::new().brand(brand.as_str()));
+    }
+    for route in &config.routes {
+        builder = builder.route(&route.pattern, policy(route));
+    }
+    Ok(builder
+        .build()
+        .map_err(|fault| fault_at(config, 1, &fault))?)
+}
+
+fn fault_at(config: &Config, line: usize, fault: &impl Display) -> ConfigError {
+    ConfigError::new(&config.file, line, fault.to_string())
+}
+
+fn policy(route: &Route) -> Policy {
+    let mut policy = match &route.auth {
+        Auth::Key => Policy::authenticated(),
+        Auth::Public => Policy::public(),
+        Auth::Scopes(scopes) => Policy::any_scope(scopes.iter().map(String::as_str)),
+    };
+    policy = match route.idempotency {
+        Some(Idempotency::Deduplicates) => policy.deduplicated(),
+        Some(Idempotency::Executes) => policy.idempotent(),
+        None => policy,
+    };
+    if route.require_idempotency_key {
+        policy = policy.require_idempotency_key();
+    }
+    if route.keep_client_errors {
+        policy = policy.keep_client_errors();
+    }
+    if let Some(pointer) = &route.agent {
+        policy = policy.agent(pointer.as_str());
+    }
+    if let Some(deadline) = route.deadline {
+        policy = policy.deadline(deadline);
+    }
+    if let Some(bytes) = route.body_max {
+        policy = policy.body_max(bytes);
+    }
+    policy
+}
+
+fn assertion(identity: &Identity, sources: &Sources) -> AssertLayer {
+    let signer = Signer::new(secret(identity, sources)).entropy(Arc::clone(&sources.entropy));
+    AssertLayer::new(signer, Arc::clone(&sources.clock))
+}
+
+/// The secret that the service shares; without one the assertion is signed with a secret
+/// that nobody knows, so that the API key is taken out all the same.
+fn secret(identity: &Identity, sources: &Sources) -> Secret {
+    let text = identity.secret.clone().unwrap_or_else(|| {
+        let draw = || sources.entropy.draw();
+        format!("{:032x}{:032x}", draw(), draw())
+    });
+    Secret::new(text).expect("the configuration takes no shorter one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_that_cannot_be_names_its_line() {
+        for (given, want) in [
+            (
+                "",
+                "c.toml:1: there is no [[route]], so every request would be answered 404",
+            ),
+            (
+                "[[route]]\nmatch = 'get /'",
+                "c.toml:3: route \"get /\": \"get\" is not a method; write it in capitals, or '*' for all",
+            ),
+            (
+                "[[route]]\nmatch = 'GET /a'\n[[route]]\nmatch = 'GET /a'",
+                "c.toml:5: route \"GET /a\": this method and path have a route already",
+            ),
+        ] {
+            let text = format!("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n{given}");
+            let config = Config::parse("c.toml", &text).unwrap();
+            assert_eq!(routes(&config).unwrap_err().to_string(), want);
+        }
+    }
+
+    #[test]
+    fn a_route_says_what_its_policy_asks() {
+        let text = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n[[route]]\nmatch = 'POST /a'\nscope = ['a:b', 'a:c']\nidempotency = 'deduplicates'\nrequire_idempotency_key = true\nkeep_client_errors = true\nagent = '/id'\ndeadline = '15s'\nbody_max = '4MB'";
+        let config = Config::parse("c.toml", text).unwrap();
+        let want = Policy::any_scope(["a:b", "a:c"])
+            .deduplicated()
+            .require_idempotency_key()
+            .keep_client_errors()
+            .agent("/id")
+            .deadline(std::time::Duration::from_secs(15))
+            .body_max(4 << 20);
+        assert_eq!(policy(&config.routes[0]), want);
+    }
+}

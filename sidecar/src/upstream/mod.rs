@@ -1,0 +1,185 @@
+//! The innermost service: it proxies to the service behind the sidecar.
+//!
+//! - Bodies stream both ways in constant memory; a small answer that has arrived is given
+//!   in one piece, without a box.
+//! - Fields that belong to one connection are removed in both directions, `Expect` is
+//!   answered by the listener, an upgrade is not passed on.
+//! - A fault becomes a response of the API: 502 where the service is down or its answer was
+//!   cut, 504 where it is slow, 503 where too many requests are under way; a fault of the
+//!   *request's* body is the client's: 400, 408, 413. The response's extensions say
+//!   whether the service can have executed the request ([`Effect`](vestibule::Effect)).
+//! - A request that met a stale connection is sent once more where nothing of it was
+//!   sent, or where a repetition does no harm: the method is idempotent, or the route's
+//!   service de-duplicates.
+
+mod exchange;
+mod fault;
+mod idle;
+mod outgoing;
+mod retry;
+mod sending;
+mod streamed;
+mod wire;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response, StatusCode, request};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_service::Service;
+use vestibule::Body;
+use vestibule::route::{Policy, UpstreamKind};
+
+use self::exchange::{Exchange, Failed};
+pub use self::fault::Fault;
+use self::fault::{BoxError, Kind};
+use self::retry::Attempt;
+use self::sending::Sending;
+pub use self::streamed::Streamed;
+use self::wire::Wire;
+use crate::config::Config;
+
+/// The service behind the sidecar. Cheap to clone.
+#[derive(Clone)]
+pub struct Upstream {
+    wire: Arc<Wire>,
+    room: Arc<Semaphore>,
+    patience: Duration,
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// Looks the service up. Must be called inside a runtime, in which one task then
+    /// closes connections that have been idle too long.
+    ///
+    /// # Errors
+    ///
+    /// The name of the service cannot be looked up.
+    pub async fn new(config: &Config) -> std::io::Result<Self> {
+        Ok(Self {
+            wire: Wire::new(config).await?,
+            room: Arc::new(Semaphore::new(config.limits.requests)),
+            patience: config.timeouts.body,
+        })
+    }
+
+    async fn proxy<B>(self, request: Request<B>) -> Response<Body<Streamed>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (head, body) = request.into_parts();
+        let policy = head.extensions.get::<Arc<Policy>>().cloned();
+        let body_max = policy.as_ref().map_or(0, |policy| policy.bytes_allowed());
+        let is_head = head.method == Method::HEAD;
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            return Fault::new(Kind::Full).into_response(body_max);
+        };
+        let sending = Sending::new(body, self.patience);
+        match self.exchange(head, policy.as_deref(), sending).await {
+            Ok((exchange, response)) => answer(exchange, response, permit, is_head).await,
+            Err(fault) => fault.into_response(body_max),
+        }
+    }
+
+    /// Sends the request, and once more where the first connection was stale.
+    async fn exchange<B>(
+        &self,
+        mut head: request::Parts,
+        policy: Option<&Policy>,
+        sending: Sending<B>,
+    ) -> Result<(Exchange<B>, Response<()>), Fault>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let kind = policy.and_then(Policy::upstream_kind);
+        let deduplicated = kind == Some(UpstreamKind::Deduplicates);
+        let repeatable = retry::is_repeatable(&head.method, deduplicated);
+        outgoing::prepare(&mut head, sending.length());
+        let wire = Arc::clone(&self.wire);
+        let session = wire.session().await?;
+        // Only a kept connection can be stale, so only then is the head needed twice.
+        let again = session.is_reused().then(|| head.clone());
+        let failed = match Exchange::begin(wire, session, head, sending).await {
+            Ok(begun) => return Ok(begun),
+            Err(failed) => failed,
+        };
+        let Failed {
+            fault,
+            reused,
+            mut sending,
+        } = failed;
+        let attempt = Attempt {
+            reused,
+            replayable: sending.is_replayable(),
+            repeatable,
+        };
+        let Some(head) = again.filter(|_| retry::may_retry(fault.kind(), attempt)) else {
+            return Err(fault);
+        };
+        tracing::debug!(fault = %fault, "sent once more: the connection was stale");
+        sending.rewind();
+        let wire = Arc::clone(&self.wire);
+        let session = wire.fresh_session().await?;
+        let begun = Exchange::begin(wire, session, head, sending).await;
+        begun.map_err(|failed| failed.fault)
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("room", &self.room.available_permits())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B> Service<Request<B>> for Upstream
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body<Streamed>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let proxied = self.clone().proxy(request);
+        Box::pin(async { Ok(proxied.await) })
+    }
+}
+
+async fn answer<B>(
+    exchange: Exchange<B>,
+    mut response: Response<()>,
+    permit: OwnedSemaphorePermit,
+    is_head: bool,
+) -> Response<Body<Streamed>>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    if response.status() == StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6: a 204 has no length.
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    let length = response.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let body = exchange
+        .into_body(permit, length.filter(|_| !is_head))
+        .await;
+    response.map(|()| body)
+}
