@@ -1,9 +1,11 @@
 //! Whether a request is admitted: limit, policy and claim, in the order of contract §3.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
@@ -257,12 +259,18 @@ where
     B: HttpBody,
 {
     let (request, tripwire) = capped(request, policy.bytes_allowed());
-    let answer = tokio::time::timeout(policy.time_allowed(), inner.call(request)).await;
+    // Caught here, an answer to a panic still tells the caller's budget.
+    let call = AssertUnwindSafe(async { inner.call(request).await }).catch_unwind();
+    let answer = tokio::time::timeout(policy.time_allowed(), call).await;
     if tripwire.is_some_and(|wire| wire.is_tripped()) {
         return Ok(ApiError::payload_too_large(policy.bytes_allowed()).into_response());
     }
     match answer {
-        Ok(answer) => Ok(answer?.map(Body::inner)),
+        Ok(Ok(answer)) => Ok(answer?.map(Body::inner)),
+        Ok(Err(_panic)) => {
+            tracing::error!("a handler panicked");
+            Ok(ApiError::internal().into_response())
+        }
         Err(_late) => Ok(ApiError::timeout().into_response()),
     }
 }
