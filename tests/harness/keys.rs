@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use vestibule::api_key::{
-    ApiKey, Digest, KeyFormat, KeyRecord, KeyRecordBuilder, Keyring, KeyringError, Keys, Peppers,
+    ApiKey, Digest, KeyFormat, KeyRecord, KeyRecordBuilder, Keyring, Keys, Peppers,
 };
 use vestibule::entropy::Entropy;
+use vestibule::error::StoreError;
 
 /// The agent that restricted keys may act for.
 pub const AGENT: &str = "6f1c2d3e-4b5a-4978-8a6b-0c1d2e3f4a5b";
@@ -78,10 +79,10 @@ impl FragileKeys {
 }
 
 impl Keyring for FragileKeys {
-    async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, KeyringError> {
+    async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, StoreError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.is_lost.load(Ordering::SeqCst) {
-            return Err(KeyringError::new("the test lost it"));
+            return Err(StoreError::not_sent());
         }
         self.keys.find(digest).await
     }

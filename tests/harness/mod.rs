@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! What the integration tests stand on: one origin behind either mounting, and a client that
 //! sends any bytes.
 //!
@@ -31,6 +30,7 @@ mod draft;
 mod keys;
 mod mounting;
 mod origin;
+pub mod process;
 mod reply;
 mod serving;
 mod setup;
@@ -63,8 +63,3 @@ pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, holding).await;
     assert!(waited.is_ok(), "it never came to pass that {what}");
 }
-=======
-//! What the tests have in common.
-
-pub mod process;
->>>>>>> main

@@ -2,13 +2,17 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tower::Layer;
 use vestibule::clock::Clock;
-use vestibule::identity::{Asserted, Secret, Verifier};
+use vestibule::identity::{AssertLayer, Asserted, Secret, Signer, Verifier};
 use vestibule::memory;
-use vestibule::testing::{FaultyStore, ManualClock};
+use vestibule::testing::{CountingEntropy, FaultyStore, ManualClock};
+use vestibule_sidecar::config::Config;
+use vestibule_sidecar::upstream::Upstream;
+use vestibule_sidecar::{Core, Proxy, Sidecar, StartError};
 
 use crate::draft::Draft;
 use crate::keys::FragileKeys;
@@ -44,8 +48,21 @@ pub struct Mounted {
     /// The same store, to be looked at.
     pub memory: memory::Store,
     api: Api,
-    _running: Vec<Serving>,
+    _running: Running,
 }
+
+/// What is stopped when the API is dropped, the sidecar before the origin.
+#[expect(dead_code, reason = "held for what dropping it does")]
+pub(crate) enum Running {
+    InProcess(Serving),
+    Sidecar(vestibule_sidecar::Running, Serving),
+}
+
+/// Puts the layers of the tests, whose stores and keys can be lost, in the place of those
+/// that a configuration makes.
+struct Instead(Behind);
+
+type Behind = vestibule::stack::Api<Proxy, FaultyStore<memory::Store>, FragileKeys>;
 
 // === impl Mounting ===
 
@@ -69,7 +86,7 @@ impl Setup {
         let origin = Origin::default();
         let (address, running) = match mounting {
             Mounting::InProcess => in_process(&api, &origin).await,
-            Mounting::Sidecar => sidecar(&api, &origin).await,
+            Mounting::Sidecar => sidecar(&api, &clock, &origin).await,
         };
         Mounted {
             address,
@@ -82,6 +99,16 @@ impl Setup {
             api,
             _running: running,
         }
+    }
+}
+
+// === impl Instead ===
+
+impl Layer<Core<Proxy>> for Instead {
+    type Service = Behind;
+
+    fn layer(&self, _: Core<Proxy>) -> Behind {
+        self.0.clone()
     }
 }
 
@@ -141,18 +168,64 @@ impl fmt::Debug for Mounted {
     }
 }
 
-async fn in_process(api: &Api, origin: &Origin) -> (SocketAddr, Vec<Serving>) {
+async fn in_process(api: &Api, origin: &Origin) -> (SocketAddr, Running) {
     let serving = Serving::start(api.layer(origin.clone())).await;
-    (serving.address, vec![serving])
+    (serving.address, Running::InProcess(serving))
 }
 
-async fn sidecar(api: &Api, origin: &Origin) -> (SocketAddr, Vec<Serving>) {
-    // Filled in when the sidecar's library lands.
-    let serving = Serving::start(api.layer(origin.clone())).await;
-    (serving.address, vec![serving])
+async fn sidecar(api: &Api, clock: &ManualClock, origin: &Origin) -> (SocketAddr, Running) {
+    let origin = Serving::start(origin.clone()).await;
+    let config = configuration(origin.address, "[[route]]\nmatch = \"GET /\"");
+    let upstream = Upstream::new(&config)
+        .await
+        .expect("the origin is on the loopback");
+    let assertion = AssertLayer::new(Signer::new(secret()), clock.shared());
+    let stack = Instead(api.layer(assertion.layer(upstream)));
+    let sidecar = Sidecar::new(config).layer(stack).spawn();
+    started(sidecar, origin)
+}
+
+/// The sidecar as its configuration makes it, and nothing else.
+pub(crate) async fn configured(
+    clock: &ManualClock,
+    keys: &Path,
+    origin: &Origin,
+) -> (SocketAddr, Running) {
+    let origin = Serving::start(origin.clone()).await;
+    let routes = format!("[keys]\nsource = {keys:?}\nbrand = \"mk\"\n{ROUTES}");
+    let config = configuration(origin.address, &routes);
+    let sidecar = Sidecar::new(config)
+        .clock(clock.shared())
+        .entropy(CountingEntropy::shared())
+        .spawn();
+    started(sidecar, origin)
+}
+
+fn configuration(upstream: SocketAddr, rest: &str) -> Config {
+    let secret = std::str::from_utf8(SECRET).expect("it is ASCII");
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\nthreads = 1\n\
+         [identity]\nsecret = \"{secret}\"\n{rest}"
+    );
+    Config::parse("tests.toml", &text).expect("the configuration of the tests is good")
+}
+
+fn started(
+    sidecar: Result<vestibule_sidecar::Running, StartError>,
+    origin: Serving,
+) -> (SocketAddr, Running) {
+    let sidecar = sidecar.expect("the sidecar starts");
+    let address = sidecar.address().to_string();
+    let address = address.parse().expect("it listens on the loopback");
+    (address, Running::Sidecar(sidecar, origin))
 }
 
 /// What the sidecar and the origin share.
 fn secret() -> Secret {
-    Secret::new(b"a secret of the tests, 32 bytes or more").expect("it is long enough")
+    Secret::new(SECRET).expect("it is long enough")
 }
+
+const SECRET: &[u8] = b"a secret of the tests, 32 bytes or more";
+
+/// The routes of [`Setup`], as a configuration says them.
+const ROUTES: &str = include_str!("routes.toml");

@@ -15,7 +15,10 @@ async fn a_connection_is_kept_past_the_deadline_of_a_head() {
     let edge = open_sidecar(service(ok()).await, timeouts);
     let mut stream = TcpStream::connect(address(&edge)).await.unwrap();
     for n in 0..3 {
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+            .await
+            .unwrap();
         let answer = read_until(&mut stream, "ok").await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "request {n}: {answer}");
         // Longer than a head may take, much shorter than a connection may be idle.
@@ -35,7 +38,11 @@ async fn what_is_waited_for_too_long_is_closed() {
         let mut stream = TcpStream::connect(address(&edge)).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
         let answer = read_to_end(&mut stream).await;
-        assert_eq!(answer.contains("ok"), sent.ends_with("\r\n\r\n"), "{sent:?}");
+        assert_eq!(
+            answer.contains("ok"),
+            sent.ends_with("\r\n\r\n"),
+            "{sent:?}"
+        );
     }
 }
 
@@ -46,7 +53,10 @@ async fn http2_is_not_spoken_where_it_is_off() {
     let mut stream = TcpStream::connect(address(&edge)).await.unwrap();
     stream.write_all(preface.as_bytes()).await.unwrap();
     let answer = read_to_end(&mut stream).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+        "{answer}"
+    );
 }
 
 fn ok() -> Router {

@@ -22,13 +22,23 @@ use super::world::{
 async fn an_idle_sidecar_ends_at_once() {
     let edge = open_sidecar(service(ok()).await, NO_LAG);
     let mut kept = TcpStream::connect(address(&edge)).await.unwrap();
-    kept.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    kept.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+        .await
+        .unwrap();
     read_until(&mut kept, "ok").await;
     let began = Instant::now();
     edge.drain();
-    assert_eq!(read_to_end(&mut kept).await, "", "an idle connection is closed");
+    assert_eq!(
+        read_to_end(&mut kept).await,
+        "",
+        "an idle connection is closed"
+    );
     ended(edge).await;
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -62,7 +72,9 @@ async fn during_the_lag_readiness_is_off_and_requests_are_served() {
     let metrics = text(send(admin, get("/metrics")).await).await;
     assert!(metrics.contains("vestibule_ready 0\n"), "{metrics}");
     assert_eq!(text(send(address(&edge), get("/")).await).await, "ok");
-    tokio::task::spawn_blocking(move || drop(edge)).await.unwrap();
+    tokio::task::spawn_blocking(move || drop(edge))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -72,10 +84,12 @@ async fn work_whose_caller_has_left_is_waited_for() {
     let done = Arc::new(AtomicBool::new(false));
     let router = {
         let (gate, done) = (gated(&asked, &go), Arc::clone(&done));
-        gate.layer(axum::middleware::map_response(move |response: axum::response::Response| {
-            done.store(true, Ordering::SeqCst);
-            async { response }
-        }))
+        gate.layer(axum::middleware::map_response(
+            move |response: axum::response::Response| {
+                done.store(true, Ordering::SeqCst);
+                async { response }
+            },
+        ))
     };
     let (key, source) = key_file(&folder);
     let more = format!(
@@ -142,7 +156,9 @@ async fn what_cannot_be_started_says_why() {
 
 /// Waits until the sidecar has ended by itself.
 async fn ended(edge: vestibule_sidecar::Running) {
-    soon(tokio::task::spawn_blocking(move || edge.wait())).await.unwrap();
+    soon(tokio::task::spawn_blocking(move || edge.wait()))
+        .await
+        .unwrap();
 }
 
 /// Answers when it may.

@@ -22,7 +22,10 @@ async fn a_service_that_is_down_is_a_502_at_once() {
         let edge = open_sidecar(&target, "");
         let answer = send(address(&edge), get("/")).await;
         assert_eq!(answer.status(), 502, "{target}");
-        assert!(answer.headers().contains_key("x-correlation-id"), "{target}");
+        assert!(
+            answer.headers().contains_key("x-correlation-id"),
+            "{target}"
+        );
         let body = text(answer).await;
         assert!(body.contains("\"code\":\"upstream_unavailable\""), "{body}");
         assert!(body.contains("\"correlation_id\":\"req_"), "{body}");
@@ -35,7 +38,11 @@ async fn a_service_that_fails_is_told_apart() {
         ("", 502, "upstream_unavailable"),
         ("HTTP/1.1 200 OK\r\ncontent-le", 502, "upstream_unavailable"),
         ("what is this\r\n\r\n", 502, "upstream_unavailable"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", 502, "upstream_unavailable"),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+            502,
+            "upstream_unavailable",
+        ),
         ("hang", 504, "timeout"),
     ] {
         let upstream = raw_service(move |_, mut stream| async move {
@@ -94,19 +101,33 @@ async fn a_fault_of_the_body_is_the_clients() {
         format!("{} bytes", body.len())
     }));
     let upstream = service(router).await;
-    let route = "[timeouts]\nbody = '100ms'\n[[route]]\nmatch = 'POST /'\nauth = 'none'\nbody_max = 4\n";
+    let route =
+        "[timeouts]\nbody = '100ms'\n[[route]]\nmatch = 'POST /'\nauth = 'none'\nbody_max = 4\n";
     let edge = sidecar(upstream, route);
     for (framing, body, status, code) in [
         ("content-length: 5", "12345", "413", "payload_too_large"),
-        ("transfer-encoding: chunked", "5\r\n12345\r\n0\r\n\r\n", "413", "payload_too_large"),
+        (
+            "transfer-encoding: chunked",
+            "5\r\n12345\r\n0\r\n\r\n",
+            "413",
+            "payload_too_large",
+        ),
         ("content-length: 4", "12", "408", "request_timeout"),
-        ("transfer-encoding: chunked", "x\r\n", "400", "malformed_request"),
+        (
+            "transfer-encoding: chunked",
+            "x\r\n",
+            "400",
+            "malformed_request",
+        ),
     ] {
         let request = format!("POST / HTTP/1.1\r\nhost: h\r\n{framing}\r\n\r\n{body}");
         let mut stream = TcpStream::connect(address(&edge)).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = read_until(&mut stream, "}}").await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{framing}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{framing}: {answer}"
+        );
         assert!(answer.contains(code), "{framing}: {answer}");
     }
 }
@@ -118,10 +139,18 @@ async fn heads_past_their_limits_are_refused() {
     let edge = open_sidecar(service(router).await, limits);
     let many: String = (0..12).map(|n| format!("x-{n}: y\r\n")).collect();
     let long = format!("x: {}\r\n", "y".repeat(9 << 10));
-    for (fields, status) in [(&*many, "431"), (&*long, "431"), ("no colon\r\n", "400"), ("x: y\r\n", "200")] {
+    for (fields, status) in [
+        (&*many, "431"),
+        (&*long, "431"),
+        ("no colon\r\n", "400"),
+        ("x: y\r\n", "200"),
+    ] {
         let request = format!("GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n{fields}\r\n");
         let answer = talk(address(&edge), request).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
     }
 }
 
@@ -132,10 +161,14 @@ async fn past_the_limit_of_requests_the_answer_is_503() {
     }));
     let edge = open_sidecar(service(router).await, "[limits]\nrequests = 1\n");
     let mut first = TcpStream::connect(address(&edge)).await.unwrap();
-    first.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    first
+        .write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+        .await
+        .unwrap();
     loop {
         // The first may still be on its way in.
-        let second = tokio::time::timeout(Duration::from_millis(200), send(address(&edge), get("/")));
+        let second =
+            tokio::time::timeout(Duration::from_millis(200), send(address(&edge), get("/")));
         let Ok(response) = second.await else { continue };
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "1");
@@ -149,7 +182,10 @@ async fn past_the_limit_of_connections_they_are_closed() {
     let router = Router::new().fallback(any(|| async { "ok" }));
     let edge = open_sidecar(service(router).await, "[limits]\nconnections = 1\n");
     let mut first = TcpStream::connect(address(&edge)).await.unwrap();
-    first.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    first
+        .write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+        .await
+        .unwrap();
     read_until(&mut first, "ok").await;
     let mut second = TcpStream::connect(address(&edge)).await.unwrap();
     assert_eq!(read_to_end(&mut second).await, "");

@@ -29,7 +29,10 @@ async fn nine_stock_layers_work_around_the_stack_and_inside_it() {
         .layer(PropagateRequestIdLayer::new(id.clone()))
         .layer(CompressionLayer::new().gzip(true))
         .layer(CatchPanicLayer::new())
-        .layer(TimeoutLayer::with_status_code(http::StatusCode::GATEWAY_TIMEOUT, SHORT))
+        .layer(TimeoutLayer::with_status_code(
+            http::StatusCode::GATEWAY_TIMEOUT,
+            SHORT,
+        ))
         .layer(ConcurrencyLimitLayer::new(8))
         .layer(RequestBodyLimitLayer::new(1000))
         .spawn()
@@ -41,37 +44,68 @@ async fn nine_stock_layers_work_around_the_stack_and_inside_it() {
         .inner_layer(PropagateRequestIdLayer::new(id))
         .inner_layer(CompressionLayer::new().gzip(true))
         .inner_layer(CatchPanicLayer::new())
-        .inner_layer(TimeoutLayer::with_status_code(http::StatusCode::GATEWAY_TIMEOUT, SHORT))
+        .inner_layer(TimeoutLayer::with_status_code(
+            http::StatusCode::GATEWAY_TIMEOUT,
+            SHORT,
+        ))
         .inner_layer(ConcurrencyLimitLayer::new(8))
         .inner_layer(RequestBodyLimitLayer::new(1000))
         .spawn()
         .unwrap();
     for (edge, place) in [(around, "around"), (inside, "inside")] {
         let edge = address(&edge);
-        assert_eq!(text(send(edge, post("/", "abc")).await).await, "3", "{place}");
+        assert_eq!(
+            text(send(edge, post("/", "abc")).await).await,
+            "3",
+            "{place}"
+        );
 
         let mut request = get("/long");
-        request.headers_mut().insert(ACCEPT_ENCODING, "gzip".parse().unwrap());
+        request
+            .headers_mut()
+            .insert(ACCEPT_ENCODING, "gzip".parse().unwrap());
         let response = send(edge, request).await;
         assert_eq!(response.headers()[CONTENT_ENCODING], "gzip", "{place}");
         assert!(response.headers().contains_key("x-request-id"), "{place}");
-        assert!(response.headers().contains_key("x-correlation-id"), "{place}");
-        let packed = soon(response.into_body().collect()).await.unwrap().to_bytes();
+        assert!(
+            response.headers().contains_key("x-correlation-id"),
+            "{place}"
+        );
+        let packed = soon(response.into_body().collect())
+            .await
+            .unwrap()
+            .to_bytes();
         assert!(packed.len() < 1000, "{place}: {} bytes", packed.len());
 
         assert_eq!(send(edge, get("/slow")).await.status(), 504, "{place}");
-        assert_eq!(send(edge, post("/", vec![b'x'; 1001])).await.status(), 413, "{place}");
+        assert_eq!(
+            send(edge, post("/", vec![b'x'; 1001])).await.status(),
+            413,
+            "{place}"
+        );
         let mut chunked = post("/", vec![b'x'; 1001]);
-        chunked.headers_mut().insert("transfer-encoding", "chunked".parse().unwrap());
-        assert_eq!(send(edge, chunked).await.status(), 413, "{place}, of unknown length");
+        chunked
+            .headers_mut()
+            .insert("transfer-encoding", "chunked".parse().unwrap());
+        assert_eq!(
+            send(edge, chunked).await.status(),
+            413,
+            "{place}, of unknown length"
+        );
     }
 }
 
 fn origin() -> Router {
     Router::new()
-        .route("/", any(|body: bytes::Bytes| async move { body.len().to_string() }))
+        .route(
+            "/",
+            any(|body: bytes::Bytes| async move { body.len().to_string() }),
+        )
         .route("/long", any(|| async { "long ".repeat(10_000) }))
-        .route("/slow", any(|| async { tokio::time::sleep(Duration::from_secs(600)).await }))
+        .route(
+            "/slow",
+            any(|| async { tokio::time::sleep(Duration::from_secs(600)).await }),
+        )
 }
 
 const SHORT: Duration = Duration::from_millis(300);

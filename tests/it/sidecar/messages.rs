@@ -17,15 +17,36 @@ use super::world::{
 async fn bodies_and_heads_arrive_as_they_were_sent() {
     let edge = open_sidecar(service(echo()).await, "");
     for (request, want) in [
-        ("GET /a?b=c HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n", "GET /a?b=c 0"),
-        ("POST /a HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc", "POST /a 3 abc"),
-        ("POST /a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "POST /a chunked abc"),
-        ("POST /a HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", "POST /a 0"),
-        ("DELETE /a HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n", "DELETE /a 0"),
-        ("GET http://other/a HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n", "GET /a 0"),
+        (
+            "GET /a?b=c HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+            "GET /a?b=c 0",
+        ),
+        (
+            "POST /a HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc",
+            "POST /a 3 abc",
+        ),
+        (
+            "POST /a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            "POST /a chunked abc",
+        ),
+        (
+            "POST /a HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            "POST /a 0",
+        ),
+        (
+            "DELETE /a HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+            "DELETE /a 0",
+        ),
+        (
+            "GET http://other/a HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+            "GET /a 0",
+        ),
     ] {
         let answer = talk(address(&edge), request).await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{request} {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n"),
+            "{request} {answer}"
+        );
         assert!(answer.contains(want), "{request} {answer}");
     }
 }
@@ -44,7 +65,10 @@ async fn an_answer_without_a_body_has_none() {
     ] {
         let request = format!("{line} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
         let answer = talk(address(&edge), request).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
         assert!(answer.ends_with("\r\n\r\n"), "{line} has a body: {answer}");
         assert!(!answer.contains("transfer-encoding"), "{answer}");
         let said = length.is_none_or(|length| answer.contains(length));
@@ -100,7 +124,9 @@ async fn expect_is_answered_when_the_body_is_wanted() {
     let edge = open_sidecar(service(echo()).await, "");
     let mut stream = TcpStream::connect(address(&edge)).await.unwrap();
     stream
-        .write_all(b"POST /a HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        .write_all(
+            b"POST /a HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n",
+        )
         .await
         .unwrap();
     let interim = read_until(&mut stream, "\r\n\r\n").await;
@@ -116,7 +142,9 @@ async fn a_request_that_is_refused_is_asked_for_no_body() {
     let edge = super::world::sidecar(service(echo()).await, keyed);
     let mut stream = TcpStream::connect(address(&edge)).await.unwrap();
     stream
-        .write_all(b"POST /a HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        .write_all(
+            b"POST /a HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n",
+        )
         .await
         .unwrap();
     let answer = read_until(&mut stream, "invalid_api_key").await;
@@ -132,7 +160,10 @@ async fn interim_answers_are_passed_over() {
     });
     let edge = open_sidecar(upstream.await, "");
     let response = send(address(&edge), get("/")).await;
-    assert_eq!((response.status().as_u16(), &*text(response).await), (200, "ok"));
+    assert_eq!(
+        (response.status().as_u16(), &*text(response).await),
+        (200, "ok")
+    );
 }
 
 #[tokio::test]
@@ -154,13 +185,21 @@ async fn a_client_of_http_1_0_is_sent_no_chunks() {
 async fn two_framings_are_refused_or_made_one() {
     let edge = open_sidecar(service(echo()).await, "");
     for (framing, body) in [
-        ("content-length: 5\r\ntransfer-encoding: chunked", "0\r\n\r\nG"),
-        ("transfer-encoding: chunked\r\ncontent-length: 5", "0\r\n\r\nG"),
+        (
+            "content-length: 5\r\ntransfer-encoding: chunked",
+            "0\r\n\r\nG",
+        ),
+        (
+            "transfer-encoding: chunked\r\ncontent-length: 5",
+            "0\r\n\r\nG",
+        ),
         ("content-length: 1\r\ncontent-length: 2", "ab"),
         ("transfer-encoding: chunked, identity", "0\r\n\r\n"),
         ("content-length: +1", "a"),
     ] {
-        let request = format!("POST /a HTTP/1.1\r\nhost: h\r\n{framing}\r\n\r\n{body}GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n");
+        let request = format!(
+            "POST /a HTTP/1.1\r\nhost: h\r\n{framing}\r\n\r\n{body}GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n"
+        );
         let mut stream = TcpStream::connect(address(&edge)).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
@@ -174,7 +213,8 @@ async fn two_framings_are_refused_or_made_one() {
 async fn an_upgrade_is_not_made() {
     let upstream = raw_service(|_, mut stream| async move {
         read_until(&mut stream, "\r\n\r\n").await;
-        let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+        let answer =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
         stream.write_all(answer.as_bytes()).await.unwrap();
     });
     let edge = open_sidecar(upstream.await, "");
@@ -221,7 +261,9 @@ async fn both_sides_may_be_unix_sockets() {
     let mut config = config(format!("unix:{}", behind.display()), OPEN);
     config.listen = vestibule_sidecar::config::Address::Unix(front.clone());
     for run in 1..=2 {
-        let edge = vestibule_sidecar::Sidecar::new(config.clone()).spawn().unwrap();
+        let edge = vestibule_sidecar::Sidecar::new(config.clone())
+            .spawn()
+            .unwrap();
         let mut stream = UnixStream::connect(&front).await.unwrap();
         for _ in 0..2 {
             stream
@@ -231,7 +273,9 @@ async fn both_sides_may_be_unix_sockets() {
             let answer = read_until(&mut stream, "POST /a 2 ok").await;
             assert!(answer.starts_with("HTTP/1.1 200 "), "run {run}: {answer}");
         }
-        tokio::task::spawn_blocking(move || drop(edge)).await.unwrap();
+        tokio::task::spawn_blocking(move || drop(edge))
+            .await
+            .unwrap();
     }
 }
 
@@ -247,7 +291,11 @@ fn echo() -> Router {
 }
 
 fn framing(headers: &HeaderMap) -> String {
-    let of = |name| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let of = |name| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_owned())
+    };
     of("content-length")
         .or_else(|| of("transfer-encoding"))
         .unwrap_or_else(|| "0".to_owned())

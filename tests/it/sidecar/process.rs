@@ -46,8 +46,12 @@ async fn a_gibibyte_each_way_takes_less_than_64_mib() {
         length += frame.unwrap().into_data().unwrap().len();
     }
     assert_eq!(length, GIBIBYTE);
-    let pieces = stream::iter((0..GIBIBYTE / PIECE).map(|_| Ok::<_, std::io::Error>(Frame::data(piece()))));
-    let request = http::Request::post("/").header("host", "h").body(StreamBody::new(pieces)).unwrap();
+    let pieces =
+        stream::iter((0..GIBIBYTE / PIECE).map(|_| Ok::<_, std::io::Error>(Frame::data(piece()))));
+    let request = http::Request::post("/")
+        .header("host", "h")
+        .body(StreamBody::new(pieces))
+        .unwrap();
     let stream = tokio::net::TcpStream::connect(edge).await.unwrap();
     let io = hyper_util::rt::TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
@@ -65,8 +69,18 @@ fn what_cannot_be_started_is_said_in_one_sentence() {
     let file = folder.path().join("c.toml");
     let name = file.display();
     for (text, want) in [
-        ("listen = 'x'", format!("vestibule: {name}:1: listen = 'x': expected an address like \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/pod/api.sock\"\n")),
-        ("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'", format!("vestibule: {name}:1: there is no [[route]], so every request would be answered 404\n")),
+        (
+            "listen = 'x'",
+            format!(
+                "vestibule: {name}:1: listen = 'x': expected an address like \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/pod/api.sock\"\n"
+            ),
+        ),
+        (
+            "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'",
+            format!(
+                "vestibule: {name}:1: there is no [[route]], so every request would be answered 404\n"
+            ),
+        ),
     ] {
         std::fs::write(&file, text).unwrap();
         let output = command(&file).env("RUST_LOG", "off").output().unwrap();

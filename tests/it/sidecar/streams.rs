@@ -9,13 +9,15 @@ use axum::extract::Request;
 use axum::routing::any;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http_body_util::{BodyExt, StreamBody};
 use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::world::{address, get, open_sidecar, post, read_until, send, service, soon, text, until};
+use super::world::{
+    address, get, open_sidecar, post, read_until, send, service, soon, text, until,
+};
 
 #[tokio::test]
 async fn long_bodies_pass_in_both_directions() {
@@ -24,11 +26,20 @@ async fn long_bodies_pass_in_both_directions() {
         let sent = vec![b'x'; 8 << 20];
         let mut request = post("/", sent.clone());
         if chunked {
-            request.headers_mut().insert("transfer-encoding", "chunked".parse().unwrap());
+            request
+                .headers_mut()
+                .insert("transfer-encoding", "chunked".parse().unwrap());
         }
         let response = send(address(&edge), request).await;
-        let back = soon(response.into_body().collect()).await.unwrap().to_bytes();
-        assert!(back == sent, "chunked: {chunked}, {} bytes came back", back.len());
+        let back = soon(response.into_body().collect())
+            .await
+            .unwrap()
+            .to_bytes();
+        assert!(
+            back == sent,
+            "chunked: {chunked}, {} bytes came back",
+            back.len()
+        );
     }
 }
 
@@ -41,7 +52,10 @@ async fn an_answer_may_begin_before_the_request_has_ended() {
         Some((Ok::<_, std::io::Error>(Frame::data(piece)), pieces))
     });
     let body = StreamBody::new(pieces.boxed());
-    let request = http::Request::post("/").header("host", "h").body(body).unwrap();
+    let request = http::Request::post("/")
+        .header("host", "h")
+        .body(body)
+        .unwrap();
     sender.send(Bytes::from("0")).await.unwrap();
     let mut response = send(address(&edge), request).await;
     for n in 1..=3 {
@@ -58,16 +72,19 @@ async fn events_are_passed_on_as_they_come() {
     let next = Arc::new(Notify::new());
     let router = {
         let next = Arc::clone(&next);
-        Router::new().route("/", any(move || async move {
-            let ticks = stream::unfold(0, move |n| {
-                let next = Arc::clone(&next);
-                async move {
-                    next.notified().await;
-                    Some((Ok::<_, std::io::Error>(format!("data: {n}\n\n")), n + 1))
-                }
-            });
-            Body::from_stream(ticks)
-        }))
+        Router::new().route(
+            "/",
+            any(move || async move {
+                let ticks = stream::unfold(0, move |n| {
+                    let next = Arc::clone(&next);
+                    async move {
+                        next.notified().await;
+                        Some((Ok::<_, std::io::Error>(format!("data: {n}\n\n")), n + 1))
+                    }
+                });
+                Body::from_stream(ticks)
+            }),
+        )
     };
     let edge = open_sidecar(service(router).await, "");
     let mut response = send(address(&edge), get("/")).await;
@@ -82,10 +99,19 @@ async fn events_are_passed_on_as_they_come() {
 async fn the_service_learns_that_the_client_has_left() {
     for (request, what) in [
         ("GET /slow HTTP/1.1\r\nhost: h\r\n\r\n", "while it waited"),
-        ("GET /endless HTTP/1.1\r\nhost: h\r\n\r\n", "in the middle of the answer"),
-        ("POST /upload HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nabc", "in the middle of the body"),
+        (
+            "GET /endless HTTP/1.1\r\nhost: h\r\n\r\n",
+            "in the middle of the answer",
+        ),
+        (
+            "POST /upload HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nabc",
+            "in the middle of the body",
+        ),
     ] {
-        let (begun, left) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (begun, left) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let edge = open_sidecar(service(notices(&begun, &left)).await, "");
         let mut stream = TcpStream::connect(address(&edge)).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -105,7 +131,9 @@ async fn requests_on_one_connection_are_answered_in_order() {
     }));
     let edge = open_sidecar(service(router).await, "");
     let mut stream = TcpStream::connect(address(&edge)).await.unwrap();
-    let requests: String = (0..3).map(|n| format!("GET /{n} HTTP/1.1\r\nhost: h\r\n\r\n")).collect();
+    let requests: String = (0..3)
+        .map(|n| format!("GET /{n} HTTP/1.1\r\nhost: h\r\n\r\n"))
+        .collect();
     stream.write_all(requests.as_bytes()).await.unwrap();
     let answers = read_until(&mut stream, "</2>").await;
     assert!(answers.find("</0>") < answers.find("</1>"), "{answers}");

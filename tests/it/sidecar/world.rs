@@ -53,8 +53,7 @@ pub(super) fn sidecar(upstream: impl std::fmt::Display, more: &str) -> Running {
 
 /// A configuration with these lines in it.
 pub(super) fn config(upstream: impl std::fmt::Display, more: &str) -> Config {
-    let text =
-        format!("listen = '127.0.0.1:0'\nupstream = '{upstream}'\nthreads = 1\n{more}\n");
+    let text = format!("listen = '127.0.0.1:0'\nupstream = '{upstream}'\nthreads = 1\n{more}\n");
     Config::parse("test.toml", &text).unwrap()
 }
 
