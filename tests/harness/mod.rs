@@ -1,3 +1,65 @@
-//! What the tests have in common.
+//! What the integration tests stand on: one origin behind either mounting, and a client that
+//! sends any bytes.
+//!
+//! # Example
+//!
+//! ```
+//! use harness::{Draft, Mounting, Setup};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let api = Setup::new().mount(Mounting::InProcess).await;
+//! let charge = Draft::post("/v1/charges").key("full").json(r#"{"amount":1}"#);
+//! let reply = api.send(&charge.origin("status 201")).await;
+//! assert_eq!(reply.status, 201);
+//! assert_eq!(api.origin.executions(), 1);
+//! # }
+//! ```
+//!
+//! The [`Origin`] is a service without a mind of its own: each request tells it what to
+//! answer, and it notes what it was sent. A [`Setup`] puts it behind the layers, in process
+//! or behind the sidecar, with keys known by name, one [`ManualClock`] and a store that
+//! breaks when it is told to. A [`Draft`] is a request that is well-formed until it is told
+//! otherwise, and a [`Wire`] is a connection that carries bytes.
+//!
+//! Nothing here waits without a bound: what does not happen within [`PATIENCE`] fails the
+//! test.
+//!
+//! [`ManualClock`]: vestibule::testing::ManualClock
 
+mod draft;
+mod keys;
+mod mounting;
+mod origin;
 pub mod process;
+mod reply;
+mod serving;
+mod setup;
+mod wire;
+
+use std::time::Duration;
+
+pub use self::draft::Draft;
+pub use self::keys::{AGENT, FragileKeys, OTHER_AGENT, token};
+pub use self::mounting::{Mounted, Mounting};
+pub use self::origin::{AnswerBody, BrokenOff, Origin, Received};
+pub use self::reply::Reply;
+pub use self::setup::{Api, START, Setup};
+pub use self::wire::{Answer, Wire};
+
+/// How long anything may take: far more than it needs, so that a busy machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until a condition holds.
+///
+/// # Panics
+///
+/// Where it does not within [`PATIENCE`].
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let holding = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, holding).await;
+    assert!(waited.is_ok(), "it never came to pass that {what}");
+}

@@ -1,4 +1,7 @@
-//! The contract, row by row: one binary, so that it links once.
+//! The contract, held against both mountings: one binary, so that it links once.
 
+mod contract;
+mod equality;
 mod model;
 mod sidecar;
+mod tidy;
