@@ -3,6 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use super::quota::{Counter, Quota, Verdict};
 use crate::clock::Timestamp;
 use crate::principal::Caller;
@@ -10,7 +12,7 @@ use crate::principal::Caller;
 /// The counters of at most so many callers.
 #[derive(Debug)]
 pub(crate) struct CounterTable {
-    counters: HashMap<Caller, Counted>,
+    counters: HashMap<Caller, Counted, RandomState>,
     /// Every caller once, with a moment at which its counter is worth looking at.
     queue: VecDeque<(Timestamp, Caller)>,
     capacity: usize,
@@ -31,7 +33,7 @@ impl CounterTable {
     /// Room for the counters of so many callers.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            counters: HashMap::new(),
+            counters: HashMap::default(),
             queue: VecDeque::new(),
             capacity,
         }

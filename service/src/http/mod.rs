@@ -71,7 +71,9 @@ pub fn router<S: Store>(app: App<S>) -> Router {
         .route("/v1/whatsapp/windows", get(windows::show::<S>))
         .route(
             "/webhooks/whatsapp",
-            get(webhook::verify::<S>).post(webhook::take_in::<S>),
+            get(webhook::verify::<S>)
+                .post(webhook::take_in::<S>)
+                .fallback(webhook::other_method),
         )
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready::<S>))

@@ -103,7 +103,7 @@ impl Messaging {
         };
         Ok(Self {
             app,
-            layers: layers(config.api, config.identity.as_ref(), &clock, &entropy)?,
+            layers: layers(config.api, &config.identity, &clock, &entropy)?,
             cloud: Client::new(&cloud_api.base_url, &cloud_api.version, &cloud_api.token)?,
             clock,
             entropy,
@@ -170,7 +170,7 @@ impl Messaging {
 /// The layers as the configuration wants them, and the one table of routes.
 fn layers(
     api: Option<Api>,
-    identity: Option<&Secret>,
+    trusted: &[Secret],
     clock: &SharedClock,
     entropy: &SharedEntropy,
 ) -> Result<Layers, StartError> {
@@ -204,9 +204,12 @@ fn layers(
             .per_minute(api.per_minute),
         None => builder.assertions_only(),
     };
-    if let Some(secret) = identity {
-        let secret = identity::Secret::new(secret.expose())?;
-        builder = builder.trust_assertion(Verifier::new([secret]));
+    if !trusted.is_empty() {
+        let secrets = trusted
+            .iter()
+            .map(|secret| identity::Secret::new(secret.expose()))
+            .collect::<Result<Vec<_>, _>>()?;
+        builder = builder.trust_assertion(Verifier::new(secrets));
     }
     Ok(builder.build()?)
 }

@@ -85,10 +85,11 @@ impl Upstream {
             return Fault::new(Kind::Full).into_response(body_max);
         };
         let sending = Sending::new(body, self.patience);
-        match self.exchange(head, policy.as_deref(), sending).await {
+        let answered = match self.exchange(head, policy.as_deref(), sending).await {
             Ok((exchange, response)) => answer(exchange, response, permit, is_head).await,
-            Err(fault) => fault.into_response(body_max),
-        }
+            Err(fault) => Err(fault),
+        };
+        answered.unwrap_or_else(|fault| fault.into_response(body_max))
     }
 
     /// Sends the request, and once more where the first connection was stale.
@@ -168,7 +169,7 @@ async fn answer<B>(
     mut response: Response<()>,
     permit: OwnedSemaphorePermit,
     is_head: bool,
-) -> Response<Body<Streamed>>
+) -> Result<Response<Body<Streamed>>, Fault>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -179,8 +180,7 @@ where
     }
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    let body = exchange
-        .into_body(permit, length.filter(|_| !is_head))
-        .await;
-    response.map(|()| body)
+    let length = length.filter(|_| !is_head);
+    let body = exchange.into_body(permit, length).await?;
+    Ok(response.map(|()| body))
 }
