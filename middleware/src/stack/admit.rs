@@ -38,13 +38,6 @@ pub(super) struct Gate<S> {
     pub(super) executor: Executor<Guarded<S>>,
 }
 
-/// A request, judged by all that is known without its body and without the store.
-enum Judged<B> {
-    Refused(ApiError),
-    Plain(Request<B>, Arc<Policy>),
-    Keyed(Request<B>, Arc<Policy>, IdempotencyKey),
-}
-
 // === impl Admit ===
 
 impl<T, S> Admit<T, S> {
@@ -116,10 +109,13 @@ impl<S: Admission> Gate<S> {
             tracing::error!("a request came through authentication without a principal");
             return Ok(ApiError::internal().into_response());
         };
-        let judged = Judged::of::<S>(request, &found, &principal);
-        if let Judged::Keyed(request, policy, key) = judged {
-            return Box::pin(self.pass_keyed(inner, request, policy, key, &principal)).await;
-        }
+        let judged = match judge::<S, B>(&request, &found, &principal) {
+            Ok((policy, Some(key))) => {
+                return Box::pin(self.pass_keyed(inner, request, policy, key, &principal)).await;
+            }
+            Ok((policy, None)) => Ok(policy),
+            Err(refusal) => Err(refusal),
+        };
         let quota = self.limiter.quota_of(Some(&principal));
         let verdict = match self.limiter.charge(principal.caller(), &quota).await {
             Ok(verdict) => verdict,
@@ -127,7 +123,7 @@ impl<S: Admission> Gate<S> {
         };
         let mut response = match judged {
             _ if !verdict.allowed => over_limit(&verdict),
-            Judged::Plain(request, policy) => {
+            Ok(policy) => {
                 let (request, wire) = capped(request, policy.bytes_allowed());
                 // Caught here, an answer to a panic still tells the caller's budget.
                 let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
@@ -136,8 +132,7 @@ impl<S: Admission> Gate<S> {
                 response.headers_mut().remove(VESTIBULE_REPLAYED);
                 response
             }
-            Judged::Refused(refusal) => refusal.into_response(),
-            Judged::Keyed(..) => unreachable!("a keyed request took the other way"),
+            Err(refusal) => refusal.into_response(),
         };
         verdict.write(response.headers_mut());
         Ok(response)
@@ -223,24 +218,17 @@ impl<S: Admission> Gate<S> {
     }
 }
 
-// === impl Judged ===
-
-impl<B> Judged<B> {
-    /// Everything that can be said before the store is asked. It is told only after the
-    /// charge: whoever is over the limit learns nothing else.
-    fn of<S: Admission>(request: Request<B>, found: &RouteMatch, principal: &Principal) -> Self {
-        let judged = || {
-            let policy = found.found()?;
-            policy.judge(principal, request.method(), request.headers())?;
-            let key = Executor::<Guarded<S>>::key_of(policy, &request)?;
-            Ok((Arc::clone(policy), key))
-        };
-        match judged() {
-            Ok((policy, None)) => Self::Plain(request, policy),
-            Ok((policy, Some(key))) => Self::Keyed(request, policy, key),
-            Err(refusal) => Self::Refused(refusal),
-        }
-    }
+/// Everything that can be said before the store is asked. It is told only after the
+/// charge: whoever is over the limit learns nothing else.
+fn judge<S: Admission, B>(
+    request: &Request<B>,
+    found: &RouteMatch,
+    principal: &Principal,
+) -> Result<(Arc<Policy>, Option<IdempotencyKey>), ApiError> {
+    let policy = found.found()?;
+    policy.judge(principal, request.method(), request.headers())?;
+    let key = Executor::<Guarded<S>>::key_of(policy, request)?;
+    Ok((Arc::clone(policy), key))
 }
 
 /// Passes on a request that is not charged here: of a public route, or charged and
