@@ -1,9 +1,9 @@
 //! Whether a request is admitted: limit, policy and claim, in the order of contract §3.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -263,7 +263,7 @@ where
 
 /// What a call of the inner service came to, within the route's deadline and cap.
 fn answered<R, E>(
-    answer: Option<Result<Result<Response<R>, E>, Box<dyn Any + Send>>>,
+    answer: Option<thread::Result<Result<Response<R>, E>>>,
     wire: Option<&Tripwire>,
     policy: &Policy,
 ) -> Result<Response<Body<R>>, E> {
