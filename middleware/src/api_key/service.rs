@@ -1,5 +1,6 @@
 //! The service that asks for an API key.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
@@ -18,19 +19,31 @@ use crate::route::RouteMatch;
 ///
 /// A request that has a `Principal` already, from a team's own authentication or a valid
 /// assertion, passes as it is. See the [module docs](super) for an example.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Authenticate<S, K> {
     inner: S,
-    authenticator: Authenticator<K>,
+    /// Shared, because every request takes a clone.
+    authenticator: Arc<Authenticator<K>>,
 }
 
 // === impl Authenticate ===
 
 impl<S, K> Authenticate<S, K> {
     /// Puts this authentication in front of a service.
-    pub const fn new(inner: S, authenticator: Authenticator<K>) -> Self {
+    pub fn new(inner: S, authenticator: Authenticator<K>) -> Self {
+        let authenticator = Arc::new(authenticator);
         Self {
             inner,
+            authenticator,
+        }
+    }
+}
+
+impl<S: Clone, K> Clone for Authenticate<S, K> {
+    fn clone(&self) -> Self {
+        let authenticator = Arc::clone(&self.authenticator);
+        Self {
+            inner: self.inner.clone(),
             authenticator,
         }
     }
@@ -53,7 +66,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut inner = ready_clone(&mut self.inner);
-        let authenticator = self.authenticator.clone();
+        let authenticator = Arc::clone(&self.authenticator);
         Box::pin(async move {
             if let Err(refusal) = admit(&authenticator, &mut request).await {
                 return Ok(refusal.into_response());

@@ -103,13 +103,13 @@ impl<S: Admission> Gate<S> {
             .unwrap_or(RouteMatch::Unmatched);
         let is_vouched = request.extensions().get::<Vouched>().is_some();
         if is_vouched || found.is_public() {
-            return Box::pin(uncharged(inner, request, &found, is_vouched)).await;
+            return Box::pin(uncharged(inner, request, found, is_vouched)).await;
         }
         let Some(principal) = request.extensions().get::<Principal>().cloned() else {
             tracing::error!("a request came through authentication without a principal");
             return Ok(ApiError::internal().into_response());
         };
-        let judged = match judge::<S, B>(&request, &found, &principal) {
+        let judged = match judge::<S, B>(&request, found, &principal) {
             Ok((policy, Some(key))) => {
                 return Box::pin(self.pass_keyed(inner, request, policy, key, &principal)).await;
             }
@@ -222,13 +222,13 @@ impl<S: Admission> Gate<S> {
 /// charge: whoever is over the limit learns nothing else.
 fn judge<S: Admission, B>(
     request: &Request<B>,
-    found: &RouteMatch,
+    found: RouteMatch,
     principal: &Principal,
 ) -> Result<(Arc<Policy>, Option<IdempotencyKey>), ApiError> {
-    let policy = found.found()?;
+    let policy = found.into_policy()?;
     policy.judge(principal, request.method(), request.headers())?;
-    let key = Executor::<Guarded<S>>::key_of(policy, request)?;
-    Ok((Arc::clone(policy), key))
+    let key = Executor::<Guarded<S>>::key_of(&policy, request)?;
+    Ok((policy, key))
 }
 
 /// Passes on a request that is not charged here: of a public route, or charged and
@@ -236,14 +236,14 @@ fn judge<S: Admission, B>(
 async fn uncharged<T, B, R>(
     mut inner: T,
     request: Request<B>,
-    found: &RouteMatch,
+    found: RouteMatch,
     is_vouched: bool,
 ) -> Result<Response<Body<R>>, T::Error>
 where
     T: Service<Request<RequestBody<B>>, Response = Response<R>>,
     B: HttpBody,
 {
-    let judged = found.found().and_then(|policy| {
+    let judged = found.into_policy().and_then(|policy| {
         policy.judge_length(request.headers())?;
         Ok(policy)
     });
@@ -254,7 +254,7 @@ where
     let (request, wire) = capped(request, policy.bytes_allowed());
     let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
     let answer = within(policy.time_allowed(), call).await;
-    let mut response = answered(answer, wire.as_ref(), policy)?;
+    let mut response = answered(answer, wire.as_ref(), &policy)?;
     if !is_vouched {
         response.headers_mut().remove(VESTIBULE_REPLAYED);
     }

@@ -1,7 +1,6 @@
 //! Builds the stack: what a team must say, and what it may.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -9,7 +8,7 @@ use http::HeaderName;
 use super::ApiLayer;
 use super::admission::Admission;
 use super::admit::Gate;
-use super::edge::Rules;
+use super::edge::{Places, Rules};
 use crate::api_key::{Authenticator, KeyFormat, Keyring, Peppers};
 use crate::budget::Budget;
 use crate::clock::{SharedClock, SystemClock};
@@ -239,7 +238,7 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             assertions_only: self.assertions_only,
             clock,
             in_flight_max: self.in_flight_max,
-            in_flight: Arc::new(AtomicUsize::new(0)),
+            in_flight: Places::default(),
         };
         let authenticate = self.authenticator.into();
         Ok(ApiLayer {
