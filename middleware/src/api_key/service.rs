@@ -3,17 +3,13 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::AUTHORIZATION;
-use http::{Extensions, Request, Response};
+use http::{Request, Response};
 use tower_service::Service;
 
 use super::authenticator::Authenticator;
 use super::keyring::Keyring;
 use crate::body::Body;
-use crate::error::ApiError;
 use crate::future::{BoxFuture, ready_clone};
-use crate::principal::Principal;
-use crate::route::RouteMatch;
 
 /// Middleware that lets a request through with its [`Principal`] and without its key.
 ///
@@ -68,34 +64,10 @@ where
         let mut inner = ready_clone(&mut self.inner);
         let authenticator = Arc::clone(&self.authenticator);
         Box::pin(async move {
-            if let Err(refusal) = admit(&authenticator, &mut request).await {
+            if let Err(refusal) = authenticator.enter(&mut request).await {
                 return Ok(refusal.into_response());
             }
             Ok(inner.call(request).await?.map(Body::inner))
         })
     }
-}
-
-async fn admit<K: Keyring, B>(
-    authenticator: &Authenticator<K>,
-    request: &mut Request<B>,
-) -> Result<(), ApiError> {
-    if request.extensions().get::<Principal>().is_some() {
-        return Ok(());
-    }
-    if !asks_for_a_key(request.extensions()) {
-        authenticator.strip(request.headers_mut());
-        return Ok(());
-    }
-    let principal = authenticator.authenticate(request.headers()).await?;
-    request.headers_mut().remove(AUTHORIZATION);
-    request.extensions_mut().insert(principal);
-    Ok(())
-}
-
-/// Whether the route that the request matched takes keys; without a table all do.
-fn asks_for_a_key(extensions: &Extensions) -> bool {
-    !extensions
-        .get::<RouteMatch>()
-        .is_some_and(RouteMatch::is_public)
 }

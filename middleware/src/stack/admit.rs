@@ -1,4 +1,4 @@
-//! Whether a request is admitted: limit, policy and claim, in the order of contract §3.
+//! Whether a request is admitted: key, limit, policy and claim, in the order of contract §3.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::admission::Admission;
+use crate::api_key::{Authenticator, Keyring};
 use crate::body::{Body, Capped, RequestBody, Tripwire};
 use crate::context::Vouched;
 use crate::error::ApiError;
@@ -23,16 +24,18 @@ use crate::principal::Principal;
 use crate::rate_limit::{Limiter, Verdict};
 use crate::route::{Policy, RouteMatch};
 
-/// Middleware that charges a request, holds it against its route and claims its key.
+/// Middleware that asks who is calling, charges the request, holds it against its route
+/// and claims its Idempotency-Key.
 #[derive(Debug)]
-pub struct Admit<T, S> {
+pub struct Admit<T, S, K> {
     inner: T,
-    gate: Arc<Gate<S>>,
+    gate: Arc<Gate<S, K>>,
 }
 
 /// What an [`Admit`] asks.
 #[derive(Debug)]
-pub(super) struct Gate<S> {
+pub(super) struct Gate<S, K> {
+    pub(super) authenticator: Authenticator<K>,
     pub(super) store: Guarded<S>,
     pub(super) limiter: Limiter<Guarded<S>>,
     pub(super) executor: Executor<Guarded<S>>,
@@ -40,13 +43,13 @@ pub(super) struct Gate<S> {
 
 // === impl Admit ===
 
-impl<T, S> Admit<T, S> {
-    pub(super) const fn new(inner: T, gate: Arc<Gate<S>>) -> Self {
+impl<T, S, K> Admit<T, S, K> {
+    pub(super) const fn new(inner: T, gate: Arc<Gate<S, K>>) -> Self {
         Self { inner, gate }
     }
 }
 
-impl<T: Clone, S> Clone for Admit<T, S> {
+impl<T: Clone, S, K> Clone for Admit<T, S, K> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -55,13 +58,14 @@ impl<T: Clone, S> Clone for Admit<T, S> {
     }
 }
 
-impl<T, S, B, R> Service<Request<B>> for Admit<T, S>
+impl<T, S, K, B, R> Service<Request<B>> for Admit<T, S, K>
 where
     T: Service<Request<RequestBody<B>>, Response = Response<R>, Error: Send, Future: Send>
         + Clone
         + Send
         + 'static,
     S: Admission,
+    K: Keyring,
     B: HttpBody<Data: Send, Error: Send> + Send + 'static,
     R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
 {
@@ -81,13 +85,13 @@ where
 
 // === impl Gate ===
 
-impl<S: Admission> Gate<S> {
+impl<S: Admission, K: Keyring> Gate<S, K> {
     /// Every request is moved into this future, so whatever is not the usual way of one
     /// has a box of its own.
     async fn pass<T, B, R>(
         self: Arc<Self>,
         mut inner: T,
-        request: Request<B>,
+        mut request: Request<B>,
     ) -> Result<Response<Body<R>>, T::Error>
     where
         T: Service<Request<RequestBody<B>>, Response = Response<R>, Error: Send, Future: Send>
@@ -96,6 +100,9 @@ impl<S: Admission> Gate<S> {
         B: HttpBody<Data: Send, Error: Send> + Send + 'static,
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
     {
+        if let Err(refusal) = self.authenticator.enter(&mut request).await {
+            return Ok(refusal.into_response());
+        }
         let found = request
             .extensions()
             .get()

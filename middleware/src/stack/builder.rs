@@ -227,6 +227,7 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             .error_format(error_format);
         let store = Guarded::new(self.store, clock.clone());
         let gate = Gate {
+            authenticator: self.authenticator,
             limiter: Limiter::new(store.clone(), self.quota, clock.clone())
                 .when_lost(self.when_limits_lost),
             executor: Executor::new(store.clone(), self.options),
@@ -240,11 +241,9 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             in_flight_max: self.in_flight_max,
             in_flight: Places::default(),
         };
-        let authenticate = self.authenticator.into();
         Ok(ApiLayer {
             correlate,
             rules: Arc::new(rules),
-            authenticate,
             gate: Arc::new(gate),
             tasks,
         })
