@@ -1,7 +1,8 @@
 //! Who is calling: written by authentication or by an assertion, read by everything behind it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 /// The caller of a request, in its extensions.
 ///
@@ -20,8 +21,13 @@ pub struct PrincipalBuilder(Facts);
 /// A family survives the rotation of its keys, so a rotation neither doubles a budget
 /// nor forgets what was executed. Everything that a store keeps for a caller lies under
 /// this one name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Caller(Arc<str>);
+#[derive(Clone, Debug)]
+pub struct Caller {
+    name: Arc<str>,
+    /// Of the name, computed once: every request looks its caller up. It is seeded for
+    /// the process, so that nobody can choose names that collide.
+    hash: u64,
+}
 
 /// What a key may do: `resource:action` each, or `*` for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -200,12 +206,29 @@ impl PrincipalBuilder {
 impl Caller {
     /// The caller of this environment and key family.
     pub fn new(environment: &str, family: &str) -> Self {
-        Self(format!("{environment}:{family}").into())
+        static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let name: Arc<str> = format!("{environment}:{family}").into();
+        let hash = SEED.hash_one(&*name);
+        Self { name, hash }
     }
 
     /// `environment:family`.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+}
+
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.name == other.name
+    }
+}
+
+impl Eq for Caller {}
+
+impl Hash for Caller {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 

@@ -86,11 +86,11 @@ impl Routes {
     }
 
     fn entry(&self, path: &str) -> Option<&Entry> {
-        if is_ambiguous(path) {
-            return None;
-        }
         let found = self.paths.at(path).ok()?;
-        self.entries.get(*found.value)
+        // What the route names itself is unambiguous; the rest is what the caller chose.
+        let chosen_well = |(_, value): (&str, &str)| !is_dotted(value) && !is_ambiguous(value);
+        let entry = self.entries.get(*found.value);
+        entry.filter(|_| found.params.iter().all(chosen_well))
     }
 
     fn enter(
@@ -186,6 +186,12 @@ impl Entry {
         }
         HeaderValue::from_str(&names.join(", ")).expect("a method is visible ASCII")
     }
+}
+
+/// Whether the value of a parameter begins with a dot segment.
+fn is_dotted(value: &str) -> bool {
+    let first = value.split('/').next();
+    matches!(first, Some("." | ".."))
 }
 
 /// Whether a path could mean something else to whoever reads it next: an empty or a dot
