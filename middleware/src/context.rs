@@ -72,7 +72,9 @@ impl CorrelationId {
             id.try_into()
                 .expect("the rest of the buffer is a ULID long"),
         );
-        Self(HeaderValue::from_bytes(&text).expect("a ULID is visible ASCII"))
+        // Bytes that own an array are cloned without another allocation.
+        let text = Bytes::from_owner(text);
+        Self(HeaderValue::from_maybe_shared(text).expect("a ULID is visible ASCII"))
     }
 
     /// The id as text.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
@@ -68,6 +69,27 @@ pub fn retry_after(wait: Duration) -> HeaderValue {
     HeaderValue::from(whole_seconds(wait).max(1))
 }
 
+/// Three numbers as header values that share one allocation: every response has them.
+pub(crate) fn numbers(numbers: [u64; 3]) -> [HeaderValue; 3] {
+    let mut text = [0; 3 * DIGITS_MAX];
+    let mut start = text.len();
+    let places = numbers.map(|mut number| {
+        let end = start;
+        loop {
+            start -= 1;
+            text[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break start..end;
+            }
+        }
+    });
+    let text = Bytes::from_owner(text);
+    places.map(|place| {
+        HeaderValue::from_maybe_shared(text.slice(place)).expect("a digit is visible ASCII")
+    })
+}
+
 /// A duration in whole seconds, rounded up.
 pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
@@ -79,6 +101,9 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
     let first = values.next()?;
     values.next().is_none().then_some(first)
 }
+
+/// What [`u64::MAX`] has.
+const DIGITS_MAX: usize = 20;
 
 #[cfg(test)]
 mod tests {
@@ -113,6 +138,14 @@ mod tests {
                 want,
                 "{millis} ms"
             );
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_whole() {
+        for given in [[0, 7, 10], [60, 59, 1_700_000_000], [u64::MAX; 3]] {
+            let written = numbers(given).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(written, given.map(|number| number.to_string()));
         }
     }
 

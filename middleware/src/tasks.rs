@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
 use crate::principal::Caller;
@@ -34,11 +35,12 @@ struct Shared {
     callers: Mutex<HashMap<Caller, usize>>,
 }
 
-/// One place among the running, given back when the work ends or is dropped.
+/// One place among the running, given back when it or its work is dropped.
 #[derive(Debug)]
-struct Place {
+pub(crate) struct Place {
     shared: Arc<Shared>,
     caller: Caller,
+    _counted: TaskTrackerToken,
 }
 
 // === impl Tasks ===
@@ -67,12 +69,30 @@ impl Tasks {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let place = self.take_place(caller)?;
-        let work = async move {
-            let _place = place;
-            work.await
-        };
-        Ok(self.shared.tracker.spawn(work.in_current_span()))
+        Ok(self.reserve(caller)?.spawn(work))
+    }
+
+    /// Takes a place before there is work for it. It counts as running, so that
+    /// [`drained`](Self::drained) waits for what may still be started in it.
+    pub(crate) fn reserve(&self, caller: &Caller) -> Result<Place, Saturated> {
+        let mut callers = self
+            .shared
+            .callers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.shared.tracker.len() >= self.shared.in_all {
+            return Err(Saturated);
+        }
+        let running = callers.get(caller).copied().unwrap_or_default();
+        if running >= self.shared.per_caller {
+            return Err(Saturated);
+        }
+        callers.insert(caller.clone(), running + 1);
+        Ok(Place {
+            shared: Arc::clone(&self.shared),
+            caller: caller.clone(),
+            _counted: self.shared.tracker.token(),
+        })
     }
 
     /// How many pieces of work are running.
@@ -87,26 +107,6 @@ impl Tasks {
         let _ = tokio::time::timeout(within, self.shared.tracker.wait()).await;
         self.running()
     }
-
-    fn take_place(&self, caller: &Caller) -> Result<Place, Saturated> {
-        let mut callers = self
-            .shared
-            .callers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if self.shared.tracker.len() >= self.shared.in_all {
-            return Err(Saturated);
-        }
-        let running = callers.entry(caller.clone()).or_default();
-        if *running >= self.shared.per_caller {
-            return Err(Saturated);
-        }
-        *running += 1;
-        Ok(Place {
-            shared: Arc::clone(&self.shared),
-            caller: caller.clone(),
-        })
-    }
 }
 
 impl Default for Tasks {
@@ -116,6 +116,20 @@ impl Default for Tasks {
 }
 
 // === impl Place ===
+
+impl Place {
+    /// Starts work in this place, inside the current span.
+    pub(crate) fn spawn<F>(self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let work = async move {
+            let _place = self;
+            work.await
+        };
+        tokio::spawn(work.in_current_span())
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -175,6 +189,20 @@ mod tests {
             .unwrap();
         assert_eq!(tasks.drained(Duration::from_secs(1)).await, 1);
         assert_eq!(tasks.drained(Duration::from_secs(30)).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reserved_place_counts_as_running_until_it_is_dropped_or_its_work_ends() {
+        let tasks = Tasks::new(10, 1);
+        let caller = Caller::new("live", "a");
+        let place = tasks.reserve(&caller).unwrap();
+        assert!(tasks.reserve(&caller).is_err());
+        assert_eq!(tasks.drained(Duration::from_secs(1)).await, 1);
+        place.spawn(tokio::time::sleep(Duration::from_secs(5)));
+        assert!(tasks.reserve(&caller).is_err());
+        assert_eq!(tasks.drained(Duration::from_secs(30)).await, 0);
+        drop(tasks.reserve(&caller).unwrap());
+        assert_eq!(tasks.running(), 0);
     }
 
     #[tokio::test]

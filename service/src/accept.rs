@@ -116,7 +116,7 @@ impl<S: Ledger> Acceptance<S> {
         let once = call.claim.as_ref().map(|claim| once(call, claim, &answer));
         match self.store.insert(new, once).await {
             Ok(Insertion::Inserted) => {
-                info!(message = %id, "a message was accepted");
+                info!(id = %id, "a message was accepted");
                 self.queued.notify_one();
                 Ok(answer)
             }

@@ -157,6 +157,7 @@ impl Lifecycle {
             let _ = order.wait_for(|order| *order == Order::Halt).await;
         };
         tokio::select! {
+            biased;
             () = halted => {}
             () = self.drain() => {}
             () = self.obey_signals_until_halted(), if on_signals => {}

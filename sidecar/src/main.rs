@@ -3,12 +3,13 @@
 mod cli;
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use vestibule_sidecar::Sidecar;
-use vestibule_sidecar::config::Config;
+use vestibule_sidecar::config::{Address, Config};
 
 use self::cli::{Cli, Command};
 
@@ -30,8 +31,15 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command {
-        Command::Serve { config } => Ok(Sidecar::new(Config::read(config)?).run()?),
+        Command::Serve { config } => Ok(Sidecar::new(Config::read(config)?).run_and_tell(tell)?),
     }
+}
+
+/// Whoever started the process reads the real ports on the first line of its output.
+fn tell(address: &Address, admin: Option<&Address>) {
+    let admin = admin.map(ToString::to_string);
+    let line = serde_json::json!({ "listening": address.to_string(), "admin": admin });
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// `RUST_LOG` chooses what is logged; pingora's own information is most often too much.

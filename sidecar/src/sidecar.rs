@@ -123,11 +123,25 @@ where
     ///
     /// [`StartError`] where it cannot start.
     pub fn run(self) -> Result<(), StartError> {
+        self.run_and_tell(|_, _| {})
+    }
+
+    /// The same, and tells where it listens once its sockets are bound: for clients, and
+    /// for health, readiness and metrics.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_and_tell(
+        self,
+        tell: impl FnOnce(&Address, Option<&Address>),
+    ) -> Result<(), StartError> {
         let bound = self.bind()?;
         tracing::info!(address = %bound.address, "listening");
         if let Some(address) = &bound.admin {
             tracing::info!(%address, "listening for health, readiness and metrics");
         }
+        tell(&bound.address, bound.admin.as_ref());
         listen::run(bound.services, bound.life, true);
         outcome(&bound.failure)
     }

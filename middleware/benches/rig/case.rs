@@ -12,6 +12,8 @@ use super::Sent;
 pub(crate) enum Case {
     /// No correlation id is sent, so that one is minted.
     Minted,
+    /// The same, of all callers in turn: every one is cold in the processor's caches.
+    Crowd,
     /// The caller sends its own.
     TakenOver,
     /// A POST without an Idempotency-Key.
@@ -29,8 +31,9 @@ pub(crate) enum Case {
 // === impl Case ===
 
 impl Case {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Minted,
+        Self::Crowd,
         Self::TakenOver,
         Self::Unkeyed,
         Self::Executed,
@@ -42,6 +45,7 @@ impl Case {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Minted => "GET, id minted",
+            Self::Crowd => "GET, 10,000 callers",
             Self::TakenOver => "GET, id taken over",
             Self::Unkeyed => "POST, unkeyed",
             Self::Executed => "POST, keyed, executed",

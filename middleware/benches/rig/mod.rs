@@ -48,7 +48,7 @@ impl Rig {
                 .expect("a key is visible ASCII")
         };
         let bearers = (0..CALLERS)
-            .map(|number| bearer(format!("key-{number}"), UNLIMITED))
+            .map(|number| bearer(format!("key-{number}"), PER_MINUTE))
             .collect();
         let spent = bearer("spent".to_owned(), 0);
         keys.replace(records).expect("every key is another one");
@@ -67,11 +67,12 @@ impl Rig {
         self.keys.clone()
     }
 
-    /// The next requests, each of another caller.
+    /// The next requests, of one busy caller after the other.
     pub(crate) fn requests(&self, case: Case, count: usize) -> Vec<Sent> {
         let first = self.sent.replace(self.sent.get() + count);
+        let in_turn = if case == Case::Crowd { CALLERS } else { BUSY };
         let request = |number: usize| {
-            let bearer = &self.bearers[number % CALLERS];
+            let bearer = &self.bearers[number % in_turn];
             let bearer = if case == Case::OverLimit {
                 &self.spent
             } else {
@@ -82,11 +83,12 @@ impl Rig {
         (first..first + count).map(request).collect()
     }
 
-    /// Sends every caller's request once, so that what is measured then is the usual.
+    /// Has every caller known to the service, and the case usual.
     pub(crate) fn warm<S, R>(&self, service: &mut S, case: Case)
     where
         S: Service<Sent, Response = Response<R>, Error: Debug>,
     {
+        self.drive(service, self.requests(Case::Crowd, CALLERS));
         self.drive(service, self.requests(case, CALLERS));
     }
 
@@ -109,5 +111,8 @@ impl Rig {
 /// As many keys as a busy pod knows.
 const CALLERS: usize = 10_000;
 
-/// So many requests a minute that no one reaches it.
-const UNLIMITED: u32 = u32::MAX;
+/// As many of them as call at one time.
+const BUSY: usize = 100;
+
+/// A limit that no one reaches, with no more digits than a limit has.
+const PER_MINUTE: u32 = 100_000;

@@ -19,7 +19,7 @@ use vestibule::route::Policy;
 use vestibule::stack::Api;
 use vestibule::{ApiLayer, api_key, memory};
 
-use super::{Rig, Sent, UNLIMITED};
+use super::{PER_MINUTE, Rig, Sent};
 
 /// The innermost service: it does nothing, and answers at once.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ pub(crate) fn theirs()
 -> impl Service<Sent, Response = Response<Body>, Error = Infallible, Future: Send> + Clone {
     let limit = GovernorConfigBuilder::default()
         .per_nanosecond(1)
-        .burst_size(UNLIMITED)
+        .burst_size(PER_MINUTE)
         .key_extractor(ByBearer)
         .use_headers()
         .finish()

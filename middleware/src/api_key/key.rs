@@ -145,17 +145,16 @@ impl KeyFormat {
     }
 
     fn shape(&self, text: &str) -> Option<Shape> {
-        let mut parts = text.split('_');
-        let (brand, environment) = (parts.next()?, parts.next()?);
-        let (body, checksum) = (parts.next()?, parts.next()?);
-        let fits = parts.next().is_none()
-            && Self::is_word(brand)
+        // Body and checksum have fixed lengths, so every part is found from the end.
+        let (rest, checksum) = split_last(text, CHECKSUM_LEN)?;
+        let (rest, body) = split_last(rest, BODY_LEN)?;
+        let (brand, environment) = rest.split_once('_')?;
+        let alphanumeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let fits = Self::is_word(brand)
             && Self::is_word(environment)
             && (self.brands.is_empty() || self.brands.iter().any(|one| **one == *brand))
-            && body.len() == BODY_LEN
-            && body.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            && checksum.len() == CHECKSUM_LEN
-            && checksum.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            && alphanumeric(body)
+            && alphanumeric(checksum);
         fits.then_some(Shape {
             brand: brand.len(),
             environment: environment.len(),
@@ -236,6 +235,12 @@ impl Shape {
     fn environment_in(self, text: &str) -> &str {
         &text[self.brand + 1..self.brand + 1 + self.environment]
     }
+}
+
+/// What is before the last `_` of a text, and the part of this length after it.
+fn split_last(text: &str, length: usize) -> Option<(&str, &str)> {
+    let (rest, part) = text.split_at_checked(text.len().checked_sub(length)?)?;
+    Some((rest.strip_suffix('_')?, part))
 }
 
 fn checksum_of(signed: &str) -> [u8; CHECKSUM_LEN] {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::digest::Digest;
@@ -64,7 +65,7 @@ struct Shared {
 /// One state of the keys; it never changes, another takes its place.
 #[derive(Clone, Default)]
 struct Ring {
-    by_digest: HashMap<[u8; 32], Arc<KeyRecord>>,
+    by_digest: HashMap<[u8; 32], Arc<KeyRecord>, RandomState>,
     by_id: HashMap<Box<str>, Arc<KeyRecord>>,
 }
 

@@ -59,18 +59,17 @@ struct Details {
 /// Writes the correlation id and the chosen format into a response that carries an
 /// [`ApiError`]; any other response is left as it is.
 pub fn render<B>(
-    response: Response<Body<B>>,
+    mut response: Response<Body<B>>,
     format: &ErrorFormat,
     id: &CorrelationId,
 ) -> Response<Body<B>> {
-    let (mut parts, body) = response.into_parts();
-    let Some(error) = parts.extensions.remove::<ApiError>() else {
-        return Response::from_parts(parts, body);
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else {
+        return response;
     };
     let (media_type, text) = format.write(&error, Some(id));
-    parts.headers.insert(CONTENT_TYPE, media_type);
-    parts.headers.remove(CONTENT_LENGTH);
-    Response::from_parts(parts, Body::full(text))
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response.map(|_| Body::full(text))
 }
 
 // === impl ApiError ===

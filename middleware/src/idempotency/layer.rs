@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 use tower_layer::Layer;
 
-use super::execution::{Executor, Options};
+use super::executor::{Executor, Options};
 use super::records::Records;
 use super::service::Idempotency;
 use crate::clock::{SharedClock, SystemClock};

@@ -42,16 +42,18 @@
 
 mod buffer;
 mod execution;
+mod executor;
 mod fingerprint;
 mod key;
 mod layer;
+mod pending;
 mod record;
 mod records;
 mod replay;
 mod service;
 
-pub(crate) use self::execution::Keyed;
-pub use self::execution::{Executor, Options};
+pub(crate) use self::executor::Keyed;
+pub use self::executor::{Executor, Options};
 pub use self::key::{IdempotencyKey, InvalidKey};
 pub use self::layer::IdempotencyLayer;
 pub use self::record::{Attempt, Decision, Outcome, Owner, Record};

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
-use super::execution::Executor;
+use super::executor::Executor;
 use super::record::Decision;
 use super::records::Records;
 use crate::body::{Body, Capped, RequestBody};
@@ -75,8 +75,8 @@ where
                 return Ok(inner.call(request).await?.map(Body::inner));
             };
             let claimed = async {
-                let keyed = executor.prepare(request, key, &policy, &principal).await?;
-                let decision = executor.claim(&keyed.attempt).await?;
+                let mut keyed = executor.prepare(request, key, &policy, &principal).await?;
+                let decision = executor.claim(&mut keyed).await?;
                 Ok((keyed, decision))
             };
             match claimed.await {

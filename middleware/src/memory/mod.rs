@@ -16,9 +16,11 @@
 
 mod records;
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use foldhash::fast::RandomState;
 
 use self::records::{RecordTable, Usage};
 use crate::clock::{SharedClock, Timestamp};
@@ -188,7 +190,7 @@ impl Shards {
         };
         let shards = std::iter::repeat_with(shard).take(shards).collect();
         Self {
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             shards,
             usage,
             capacity,

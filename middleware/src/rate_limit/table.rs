@@ -3,6 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use super::quota::{Counter, Quota, Verdict};
 use crate::clock::Timestamp;
 use crate::principal::Caller;
@@ -10,7 +12,7 @@ use crate::principal::Caller;
 /// The counters of at most so many callers.
 #[derive(Debug)]
 pub(crate) struct CounterTable {
-    counters: HashMap<Caller, Counted>,
+    counters: HashMap<Caller, Counted, RandomState>,
     /// Every caller once, with a moment at which its counter is worth looking at.
     queue: VecDeque<(Timestamp, Caller)>,
     capacity: usize,
@@ -21,6 +23,8 @@ struct Counted {
     counter: Counter,
     /// From then on the counter says no more than none would.
     ends: Timestamp,
+    /// How far ahead its end can be; one that is further was set under another clock.
+    span: Duration,
 }
 
 // === impl CounterTable ===
@@ -29,7 +33,7 @@ impl CounterTable {
     /// Room for the counters of so many callers.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            counters: HashMap::new(),
+            counters: HashMap::default(),
             queue: VecDeque::new(),
             capacity,
         }
@@ -52,6 +56,7 @@ impl CounterTable {
             Counted {
                 counter,
                 ends: verdict.reset,
+                span: quota.span(),
             },
             now,
         )
@@ -68,8 +73,9 @@ impl CounterTable {
         now: Timestamp,
     ) {
         let noted = Counted {
-            counter: verdict.counter(quota),
-            ends: verdict.reset,
+            counter: verdict.counter(quota, now),
+            ends: verdict.reset.min(now + quota.span()),
+            span: quota.span(),
         };
         self.write(caller, noted, now);
     }
@@ -90,29 +96,35 @@ impl CounterTable {
 
     /// Looks at a bounded number of counters and forgets those that have ended.
     fn sweep(&mut self, now: Timestamp) {
-        let over = |ends: Timestamp| ends <= now || ends.since(now) > FURTHEST;
         for _ in 0..SWEPT_AT_ONCE {
-            if self.queue.front().is_none_or(|(due, _)| !over(*due)) {
-                return;
-            }
-            let Some((_, caller)) = self.queue.pop_front() else {
+            let Some((due, caller)) = self.queue.pop_front() else {
                 return;
             };
-            match self.counters.get(&caller) {
-                Some(held) if !over(held.ends) => self.queue.push_back((held.ends, caller)),
-                _ => {
-                    self.counters.remove(&caller);
-                }
+            let Some(held) = self.counters.get(&caller) else {
+                continue;
+            };
+            if held.is_over(now) {
+                self.counters.remove(&caller);
+            } else if due <= now {
+                self.queue.push_back((held.ends, caller));
+            } else {
+                self.queue.push_front((due, caller));
+                return;
             }
         }
     }
 }
 
+// === impl Counted ===
+
+impl Counted {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.ends <= now || self.ends.since(now) > self.span + Timestamp::SKEW
+    }
+}
+
 /// A new caller makes room for itself and for one more, so the table shrinks after a peak.
 const SWEPT_AT_ONCE: usize = 2;
-
-/// No window is longer than a day; what ends later was written under another clock.
-const FURTHEST: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -144,6 +156,25 @@ mod tests {
     }
 
     #[test]
+    fn a_window_is_counted_to_its_end_however_long_it_is() {
+        let month = Quota::new(1, Duration::from_secs(30 * 24 * 3600));
+        let mut table = CounterTable::new(10);
+        let now = Timestamp::from_unix_seconds(1_000);
+        for name in ["a", "b", "c"] {
+            assert!(hit(&mut table, name, &month, now).unwrap().allowed);
+        }
+        assert!(!hit(&mut table, "a", &month, now).unwrap().allowed);
+    }
+
+    #[test]
+    fn a_window_from_a_clock_that_was_ahead_takes_no_room() {
+        let mut table = CounterTable::new(1);
+        let now = Timestamp::from_unix_seconds(10_000);
+        hit(&mut table, "a", &QUOTA, now + Duration::from_secs(3600));
+        assert!(hit(&mut table, "b", &QUOTA, now).is_some());
+    }
+
+    #[test]
     fn goes_on_from_what_another_store_said() {
         let (mut store, mut noted) = (CounterTable::new(1), CounterTable::new(1));
         let (caller, quota) = (Caller::new("live", "a"), Quota::per_minute(2));
@@ -155,5 +186,8 @@ mod tests {
             store.hit(&caller, &quota, now)
         );
         assert!(!noted.hit(&caller, &quota, now).unwrap().allowed);
+    }
+    fn hit(table: &mut CounterTable, name: &str, quota: &Quota, now: Timestamp) -> Option<Verdict> {
+        table.hit(&Caller::new("live", name), quota, now)
     }
 }

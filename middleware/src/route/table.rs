@@ -189,17 +189,23 @@ impl Entry {
 }
 
 /// Whether a path could mean something else to whoever reads it next: an empty or a dot
-/// segment, or an encoded `/`, `.` or NUL.
+/// segment, a backslash, or an encoded `/`, `.`, `\` or NUL.
 fn is_ambiguous(path: &str) -> bool {
-    let escapes = |wanted: &str| {
-        path.as_bytes()
-            .windows(3)
-            .any(|three| three.eq_ignore_ascii_case(wanted.as_bytes()))
-    };
-    path.contains("//")
-        || path.split('/').any(|segment| matches!(segment, "." | ".."))
-        || (path.contains('%') && ["%2f", "%2e", "%00", "%5c"].into_iter().any(escapes))
-        || path.contains('\\')
+    let bytes = path.as_bytes();
+    // One pass over the few bytes that could begin any of these.
+    bytes.iter().enumerate().any(|(at, byte)| match byte {
+        b'\\' => true,
+        b'/' => matches!(
+            &bytes[at + 1..],
+            [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]
+        ),
+        b'%' => bytes.get(at + 1..at + 3).is_some_and(|code| {
+            [b"2f", b"2e", b"00", b"5c"]
+                .into_iter()
+                .any(|wanted| code.eq_ignore_ascii_case(wanted))
+        }),
+        _ => false,
+    })
 }
 
 fn parse(pattern: &str) -> Result<(Option<Method>, String), String> {

@@ -3,14 +3,15 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::guarded::Guarded;
 use crate::idempotency::{Attempt, Decision, Records};
 use crate::principal::Caller;
 use crate::rate_limit::{Counters, Quota, Verdict};
 
-/// What the store says to a keyed request: to its charge, and to its claim. No claim is
-/// made for a request that is over its limit, nor where the charge failed.
+/// What the store says to a keyed request: to its charge, and to its claim. There is no
+/// second answer where no claim was tried: for a request that is over its limit, and
+/// where the charge failed first.
 pub type Admitted = (
     Result<Verdict, StoreError>,
     Option<Result<Decision, StoreError>>,
@@ -67,11 +68,24 @@ impl<S: Admission> Admission for Guarded<S> {
         if !self.store.is_one_step() {
             return hit_then_claim(self, caller, quota, attempt).await;
         }
-        let step = async { Ok(self.store.admit(caller, quota, attempt).await) };
-        match self.guard(BOTH, step).await {
-            Ok(answers) => answers,
-            Err(cause) => (Err(cause), None),
-        }
+        // A charge that failed is the breaker's business, as in two steps.
+        let step = async {
+            match self.store.admit(caller, quota, attempt).await {
+                (Err(cause), None) => Err(cause),
+                answers => Ok(answers),
+            }
+        };
+        let cause = match self.guard(BOTH, step).await {
+            Ok(answers) => return answers,
+            Err(cause) => cause,
+        };
+        // The claim had its one try in the same step.
+        let claim = match cause.kind() {
+            StoreErrorKind::Full => None,
+            StoreErrorKind::NotSent => Some(Err(StoreError::not_sent())),
+            StoreErrorKind::Unanswered => Some(Err(StoreError::unanswered())),
+        };
+        (Err(cause), claim)
     }
 }
 

@@ -1,11 +1,9 @@
 //! Whether a request is admitted: limit, policy and claim, in the order of contract §3.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
@@ -14,10 +12,10 @@ use super::admission::Admission;
 use crate::body::{Body, Capped, RequestBody, Tripwire};
 use crate::context::Vouched;
 use crate::error::ApiError;
-use crate::future::{BoxFuture, ready_clone};
+use crate::future::{BoxFuture, ready_clone, within};
 use crate::guarded::Guarded;
 use crate::header::VESTIBULE_REPLAYED;
-use crate::idempotency::{Attempt, Decision, Executor, Keyed};
+use crate::idempotency::{Decision, Executor, IdempotencyKey, Keyed};
 use crate::principal::Principal;
 use crate::rate_limit::{Limiter, Verdict};
 use crate::route::{Policy, RouteMatch};
@@ -37,11 +35,11 @@ pub(super) struct Gate<S> {
     pub(super) executor: Executor<Guarded<S>>,
 }
 
-/// A request, judged by everything that needs no store.
+/// A request, judged by all that is known without its body and without the store.
 enum Judged<B> {
     Refused(ApiError),
     Plain(Request<B>, Arc<Policy>),
-    Keyed(Box<Keyed<B>>),
+    Keyed(Request<B>, Arc<Policy>, IdempotencyKey),
 }
 
 // === impl Admit ===
@@ -81,17 +79,18 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = ready_clone(&mut self.inner);
-        let gate = Arc::clone(&self.gate);
-        Box::pin(async move { gate.pass(inner, request).await })
+        Box::pin(Arc::clone(&self.gate).pass(inner, request))
     }
 }
 
 // === impl Gate ===
 
 impl<S: Admission> Gate<S> {
+    /// Every request is moved into this future, so whatever is not the usual way of one
+    /// has a box of its own.
     async fn pass<T, B, R>(
-        &self,
-        inner: T,
+        self: Arc<Self>,
+        mut inner: T,
         request: Request<B>,
     ) -> Result<Response<Body<R>>, T::Error>
     where
@@ -108,68 +107,87 @@ impl<S: Admission> Gate<S> {
             .unwrap_or(RouteMatch::Unmatched);
         let is_vouched = request.extensions().get::<Vouched>().is_some();
         if is_vouched || found.is_public() {
-            return uncharged(inner, request, &found, is_vouched).await;
+            return Box::pin(uncharged(inner, request, &found, is_vouched)).await;
         }
         let Some(principal) = request.extensions().get::<Principal>().cloned() else {
             tracing::error!("a request came through authentication without a principal");
             return Ok(ApiError::internal().into_response());
         };
-        let judged = self.judge(request, &found, &principal).await;
-        let (verdict, decision) = match self.ask(&principal, judged.attempt()).await {
-            Ok(answers) => answers,
+        let judged = Judged::of::<S>(request, &found, &principal);
+        if let Judged::Keyed(request, policy, key) = judged {
+            return Box::pin(self.pass_keyed(inner, request, policy, key, &principal)).await;
+        }
+        let quota = self.limiter.quota_of(Some(&principal));
+        let verdict = match self.limiter.charge(principal.caller(), &quota).await {
+            Ok(verdict) => verdict,
             Err(refusal) => return Ok(refusal.into_response()),
         };
-        let mut response = if verdict.allowed {
-            self.answer(inner, judged, decision).await?
-        } else {
-            ApiError::rate_limit_exceeded(verdict.limit, verdict.wait).into_response()
+        let mut response = match judged {
+            _ if !verdict.allowed => over_limit(&verdict),
+            Judged::Plain(request, policy) => {
+                let (request, wire) = capped(request, policy.bytes_allowed());
+                let answer = within(policy.time_allowed(), inner.call(request)).await;
+                let mut response = answered(answer, wire.as_ref(), &policy)?;
+                response.headers_mut().remove(VESTIBULE_REPLAYED);
+                response
+            }
+            Judged::Refused(refusal) => refusal.into_response(),
+            Judged::Keyed(..) => unreachable!("a keyed request took the other way"),
         };
         verdict.write(response.headers_mut());
         Ok(response)
     }
 
-    /// Everything that can be said before the store is asked. It is told only after the
-    /// charge: whoever is over the limit learns nothing else.
-    async fn judge<B: HttpBody>(
+    async fn pass_keyed<T, B, R>(
         &self,
+        inner: T,
         request: Request<B>,
-        found: &RouteMatch,
+        policy: Arc<Policy>,
+        key: IdempotencyKey,
         principal: &Principal,
-    ) -> Judged<B> {
-        let judged = async {
-            let policy = found.found()?;
-            policy.judge(principal, request.method(), request.headers())?;
-            let key = Executor::<Guarded<S>>::key_of(policy, &request)?;
-            match key {
-                None => Ok(Judged::Plain(request, Arc::clone(policy))),
-                Some(key) => {
-                    let keyed = self
-                        .executor
-                        .prepare(request, key, policy, principal)
-                        .await?;
-                    Ok(Judged::Keyed(Box::new(keyed)))
-                }
-            }
+    ) -> Result<Response<Body<R>>, T::Error>
+    where
+        T: Service<Request<RequestBody<B>>, Response = Response<R>, Error: Send, Future: Send>
+            + Send
+            + 'static,
+        B: HttpBody<Data: Send, Error: Send> + Send + 'static,
+        R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
+    {
+        let prepare = self.executor.prepare(request, key, &policy, principal);
+        let mut prepared = prepare.await;
+        let asked = self.ask(principal, prepared.as_mut().ok()).await;
+        let (verdict, decision) = match asked {
+            Ok(answers) => answers,
+            Err(refusal) => return Ok(refusal.into_response()),
         };
-        judged.await.unwrap_or_else(Judged::Refused)
+        let mut response = match prepared {
+            _ if !verdict.allowed => over_limit(&verdict),
+            Ok(keyed) => self.answer(inner, keyed, decision).await?,
+            Err(refusal) => refusal.into_response(),
+        };
+        verdict.write(response.headers_mut());
+        Ok(response)
     }
 
     /// Charges the request and, where it is keyed, claims its key.
-    async fn ask(
+    async fn ask<B>(
         &self,
         principal: &Principal,
-        attempt: Option<&Attempt>,
+        keyed: Option<&mut Keyed<B, Guarded<S>>>,
     ) -> Result<(Verdict, Option<Result<Decision, ApiError>>), ApiError> {
         let (caller, quota) = (principal.caller(), self.limiter.quota_of(Some(principal)));
-        let Some(attempt) = attempt else {
+        let Some(keyed) = keyed else {
             return Ok((self.limiter.charge(caller, &quota).await?, None));
         };
-        let (charge, claim) = self.store.admit(caller, &quota, attempt).await;
+        let (charge, claim) = self.store.admit(caller, &quota, keyed.ask()).await;
+        if claim.is_none() {
+            keyed.close();
+        }
         let verdict = self.limiter.settle(caller, &quota, charge)?;
         let decision = match claim {
-            Some(answer) => Some(self.executor.settle_claim(attempt, answer)),
+            Some(answer) => Some(keyed.settle(answer)),
             // The charge failed and was made up here; the claim has not been tried.
-            None if verdict.allowed => Some(self.executor.claim(attempt).await),
+            None if verdict.allowed => Some(self.executor.claim(keyed).await),
             None => None,
         };
         Ok((verdict, decision))
@@ -178,7 +196,7 @@ impl<S: Admission> Gate<S> {
     async fn answer<T, B, R>(
         &self,
         inner: T,
-        judged: Judged<B>,
+        keyed: Keyed<B, Guarded<S>>,
         decision: Option<Result<Decision, ApiError>>,
     ) -> Result<Response<Body<R>>, T::Error>
     where
@@ -188,15 +206,6 @@ impl<S: Admission> Gate<S> {
         B: HttpBody<Data: Send, Error: Send> + Send + 'static,
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
     {
-        let keyed = match judged {
-            Judged::Refused(refusal) => return Ok(refusal.into_response()),
-            Judged::Plain(request, policy) => {
-                let mut response = forward(inner, request, &policy).await?;
-                response.headers_mut().remove(VESTIBULE_REPLAYED);
-                return Ok(response);
-            }
-            Judged::Keyed(keyed) => *keyed,
-        };
         match decision.expect("a keyed request that passed its limit was claimed") {
             Ok(Decision::Execute { lease_ends }) => {
                 self.executor.execute(inner, keyed, lease_ends).await
@@ -212,11 +221,19 @@ impl<S: Admission> Gate<S> {
 // === impl Judged ===
 
 impl<B> Judged<B> {
-    /// What is to be claimed.
-    fn attempt(&self) -> Option<&Attempt> {
-        match self {
-            Self::Keyed(keyed) => Some(&keyed.attempt),
-            Self::Plain(..) | Self::Refused(_) => None,
+    /// Everything that can be said before the store is asked. It is told only after the
+    /// charge: whoever is over the limit learns nothing else.
+    fn of<S: Admission>(request: Request<B>, found: &RouteMatch, principal: &Principal) -> Self {
+        let judged = || {
+            let policy = found.found()?;
+            policy.judge(principal, request.method(), request.headers())?;
+            let key = Executor::<Guarded<S>>::key_of(policy, &request)?;
+            Ok((Arc::clone(policy), key))
+        };
+        match judged() {
+            Ok((policy, None)) => Self::Plain(request, policy),
+            Ok((policy, Some(key))) => Self::Keyed(request, policy, key),
+            Err(refusal) => Self::Refused(refusal),
         }
     }
 }
@@ -224,7 +241,7 @@ impl<B> Judged<B> {
 /// Passes on a request that is not charged here: of a public route, or charged and
 /// claimed already by the layers that vouch for it.
 async fn uncharged<T, B, R>(
-    inner: T,
+    mut inner: T,
     request: Request<B>,
     found: &RouteMatch,
     is_vouched: bool,
@@ -241,38 +258,32 @@ where
         Ok(policy) => policy,
         Err(refusal) => return Ok(refusal.into_response()),
     };
-    let mut response = forward(inner, request, policy).await?;
+    let (request, wire) = capped(request, policy.bytes_allowed());
+    let answer = within(policy.time_allowed(), inner.call(request)).await;
+    let mut response = answered(answer, wire.as_ref(), policy)?;
     if !is_vouched {
         response.headers_mut().remove(VESTIBULE_REPLAYED);
     }
     Ok(response)
 }
 
-/// Calls the inner service with a streaming body, within the route's cap and deadline.
-async fn forward<T, B, R>(
-    mut inner: T,
-    request: Request<B>,
+/// What a call of the inner service came to, within the route's deadline and cap.
+fn answered<R, E>(
+    answer: Option<Result<Response<R>, E>>,
+    wire: Option<&Tripwire>,
     policy: &Policy,
-) -> Result<Response<Body<R>>, T::Error>
-where
-    T: Service<Request<RequestBody<B>>, Response = Response<R>>,
-    B: HttpBody,
-{
-    let (request, tripwire) = capped(request, policy.bytes_allowed());
-    // Caught here, an answer to a panic still tells the caller's budget.
-    let call = AssertUnwindSafe(async { inner.call(request).await }).catch_unwind();
-    let answer = tokio::time::timeout(policy.time_allowed(), call).await;
-    if tripwire.is_some_and(|wire| wire.is_tripped()) {
+) -> Result<Response<Body<R>>, E> {
+    if wire.is_some_and(Tripwire::is_tripped) {
         return Ok(ApiError::payload_too_large(policy.bytes_allowed()).into_response());
     }
     match answer {
-        Ok(Ok(answer)) => Ok(answer?.map(Body::inner)),
-        Ok(Err(_panic)) => {
-            tracing::error!("a handler panicked");
-            Ok(ApiError::internal().into_response())
-        }
-        Err(_late) => Ok(ApiError::timeout().into_response()),
+        Some(answer) => Ok(answer?.map(Body::inner)),
+        None => Ok(ApiError::timeout().into_response()),
     }
+}
+
+fn over_limit<R>(verdict: &Verdict) -> Response<Body<R>> {
+    ApiError::rate_limit_exceeded(verdict.limit, verdict.wait).into_response()
 }
 
 /// A body of a known length has been judged by it; only the others need a wire.

@@ -23,6 +23,8 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use self::admission::hit_then_claim;
 pub use self::admission::{Admission, Admitted};
 pub use self::admit::Admit;
 use self::admit::Gate;
@@ -181,5 +183,7 @@ where
     }
 }
 
+#[cfg(test)]
+mod loss_tests;
 #[cfg(test)]
 mod tests;

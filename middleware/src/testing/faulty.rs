@@ -7,13 +7,14 @@ use crate::error::StoreError;
 use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
 use crate::principal::Caller;
 use crate::rate_limit::{Counters, Quota, Verdict};
-use crate::stack::Admission;
+use crate::stack::{Admission, Admitted, hit_then_claim};
 
 /// Wraps a store and breaks its steps; clones break together.
 #[derive(Clone, Debug)]
 pub struct FaultyStore<S> {
     store: S,
     fault: Arc<Mutex<Option<Fault>>>,
+    is_one_step: bool,
 }
 
 /// How a step fails.
@@ -23,8 +24,10 @@ pub enum Fault {
     Refuses,
     /// It is never answered, and nothing is applied.
     Hangs,
-    /// It is applied, and its answer is lost.
+    /// It is applied, and its answer is lost: the connection was cut.
     LosesReplies,
+    /// It is applied, and its answer never comes.
+    SwallowsReplies,
 }
 
 // === impl FaultyStore ===
@@ -35,6 +38,16 @@ impl<S> FaultyStore<S> {
         Self {
             store,
             fault: Arc::default(),
+            is_one_step: false,
+        }
+    }
+
+    /// Charges and claims in one step, which breaks as a whole.
+    #[must_use]
+    pub fn in_one_step(self) -> Self {
+        Self {
+            is_one_step: true,
+            ..self
         }
     }
 
@@ -64,6 +77,10 @@ impl<S> FaultyStore<S> {
             Some(Fault::LosesReplies) => {
                 let _lost = step.await;
                 Err(StoreError::unanswered())
+            }
+            Some(Fault::SwallowsReplies) => {
+                let _lost = step.await;
+                std::future::pending().await
             }
         }
     }
@@ -99,4 +116,19 @@ impl<S: Records> Records for FaultyStore<S> {
     }
 }
 
-impl<S: Admission> Admission for FaultyStore<S> {}
+impl<S: Admission> Admission for FaultyStore<S> {
+    fn is_one_step(&self) -> bool {
+        self.is_one_step
+    }
+
+    async fn admit(&self, caller: &Caller, quota: &Quota, attempt: &Attempt) -> Admitted {
+        if !self.is_one_step {
+            return hit_then_claim(self, caller, quota, attempt).await;
+        }
+        let step = async { Ok(self.store.admit(caller, quota, attempt).await) };
+        match self.step(step).await {
+            Ok(answers) => answers,
+            Err(cause) => (Err(cause), None),
+        }
+    }
+}

@@ -17,8 +17,10 @@ mod clock;
 mod entropy;
 mod faulty;
 pub mod store;
+mod timer;
 
 pub use self::clock::ManualClock;
 pub use self::entropy::CountingEntropy;
 pub use self::faulty::{Fault, FaultyStore};
 pub use self::store::Subject;
+pub use self::timer::TimerClock;

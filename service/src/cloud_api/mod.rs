@@ -10,6 +10,9 @@ mod error;
 mod request;
 pub mod webhook;
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::time::Duration;
 

@@ -12,6 +12,7 @@
 //!
 //! [identity]                           # trusts a sidecar's assertions
 //! secret_file = "identity.secret"      # or secret = "…", at least 32 bytes
+//!                                      # previous_secret(_file) too, during rotation
 //!
 //! [cloud_api]
 //! base_url     = "https://graph.facebook.com"
@@ -50,8 +51,9 @@ pub struct Config {
     pub shows_recipient: bool,
     /// Where API keys come from, if they are taken.
     pub api: Option<Api>,
-    /// What assertions are signed with, if they are trusted.
-    pub identity: Option<Secret>,
+    /// What trusted assertions are signed with: none are trusted, one, or two while one
+    /// takes the other's place.
+    pub identity: Vec<Secret>,
     /// How Meta is reached, and how Meta reaches the service.
     pub cloud_api: CloudApi,
     /// Accounts, agents and numbers.

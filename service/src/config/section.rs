@@ -39,6 +39,8 @@ struct ApiSection {
 struct IdentitySection {
     secret: Option<Hidden>,
     secret_file: Option<Spanned<PathBuf>>,
+    previous_secret: Option<Hidden>,
+    previous_secret_file: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Deserialize)]
@@ -116,7 +118,8 @@ impl Source<'_> {
         let identity = file
             .identity
             .map(|identity| self.identity(identity))
-            .transpose()?;
+            .transpose()?
+            .unwrap_or_default();
         Ok(Config {
             listen: Listen::parse(file.listen.get_ref()).ok_or_else(|| {
                 self.invalid(
@@ -152,14 +155,27 @@ impl Source<'_> {
         })
     }
 
-    fn identity(&self, section: Spanned<IdentitySection>) -> Result<Secret, ConfigError> {
+    fn identity(&self, section: Spanned<IdentitySection>) -> Result<Vec<Secret>, ConfigError> {
         let at = section.span().start;
         let section = section.into_inner();
-        let secret = self.secret("identity.secret", at, section.secret, section.secret_file)?;
-        if secret.expose().len() < SECRET_MIN {
-            return Err(self.at(at, "identity.secret is shorter than 32 bytes"));
+        let mut given = vec![("identity.secret", section.secret, section.secret_file)];
+        if section.previous_secret.is_some() || section.previous_secret_file.is_some() {
+            given.push((
+                "identity.previous_secret",
+                section.previous_secret,
+                section.previous_secret_file,
+            ));
         }
-        Ok(secret)
+        given
+            .into_iter()
+            .map(|(key, inline, file)| {
+                let secret = self.secret(key, at, inline, file)?;
+                if secret.expose().len() < SECRET_MIN {
+                    return Err(self.at(at, &format!("{key} is shorter than 32 bytes")));
+                }
+                Ok(secret)
+            })
+            .collect()
     }
 
     fn cloud_api(&self, section: Spanned<CloudApiSection>) -> Result<CloudApi, ConfigError> {

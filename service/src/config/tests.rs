@@ -54,6 +54,25 @@ fn a_secret_may_stand_in_a_file() {
 }
 
 #[test]
+fn two_secrets_are_trusted_while_one_is_rotated() {
+    let previous = "canary-previous-of-at-least-32-bytes";
+    for (line, want) in [
+        (String::new(), Ok(1)),
+        (format!("previous_secret = \"{previous}\""), Ok(2)),
+        (
+            "previous_secret = \"canary-short\"".to_owned(),
+            Err("m.toml:6: identity.previous_secret is shorter than 32 bytes".to_owned()),
+        ),
+    ] {
+        let text = WHOLE.replace("[cloud_api]", &format!("{line}\n[cloud_api]"));
+        let secrets = Config::parse(Path::new("m.toml"), &text)
+            .map(|config| config.identity.len())
+            .map_err(|error| error.to_string());
+        assert_eq!(secrets, want, "{line}");
+    }
+}
+
+#[test]
 fn debug_shows_no_secret() {
     let config = Config::parse(Path::new("m.toml"), WHOLE).unwrap();
     assert!(!format!("{config:?}").contains("canary"));

@@ -112,7 +112,7 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
         let outcome = cloud_api::classify(&reply);
         let settlement = settle(&outcome, &departure, self.clock.now(), self.entropy.draw());
         info!(
-            message = %departure.message,
+            id = %departure.message,
             attempt = departure.attempt,
             outcome = settlement.outcome,
             code = settlement.code,
@@ -132,7 +132,7 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
             match self.store.settle(&departure, &settlement).await {
                 Ok(()) => return,
                 Err(cause) => {
-                    error!(?cause, message = %departure.message, "an outcome was not kept")
+                    error!(?cause, id = %departure.message, "an outcome was not kept")
                 }
             }
             tokio::time::sleep(STORE_PAUSE).await;

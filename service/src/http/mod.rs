@@ -8,6 +8,7 @@ mod extract;
 mod messages;
 mod templates;
 mod webhook;
+mod windows;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, header};
 use tokio::sync::Notify;
 use vestibule::ApiError;
+use vestibule::clock::SharedClock;
 use vestibule::header::VESTIBULE_REPLAYED;
 
 use self::extract::{Addressing, Fields, JsonBody};
@@ -41,6 +43,8 @@ pub struct App<S> {
     pub acceptance: Acceptance<S>,
     /// Where messages and webhooks are kept.
     pub store: S,
+    /// What windows are judged by.
+    pub clock: SharedClock,
     /// Whether reads show the recipient.
     pub shows_recipient: bool,
     /// What Meta signs with, and verifies the endpoint with.
@@ -64,9 +68,12 @@ pub fn router<S: Store>(app: App<S>) -> Router {
         .route("/v1/whatsapp/messages", post(messages::send::<S>))
         .route("/v1/whatsapp/messages/{id}", get(messages::show::<S>))
         .route("/v1/whatsapp/templates", post(templates::send::<S>))
+        .route("/v1/whatsapp/windows", get(windows::show::<S>))
         .route(
             "/webhooks/whatsapp",
-            get(webhook::verify::<S>).post(webhook::take_in::<S>),
+            get(webhook::verify::<S>)
+                .post(webhook::take_in::<S>)
+                .fallback(webhook::other_method),
         )
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready::<S>))

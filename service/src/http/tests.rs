@@ -432,6 +432,19 @@ async fn a_webhook_is_kept_before_it_is_acknowledged_and_a_forgery_never() {
 }
 
 #[tokio::test]
+async fn other_methods_are_refused_in_the_envelope() {
+    let fixture = Fixture::open().await;
+    for method in [Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let mut request = get_of(WEBHOOKS);
+        *request.method_mut() = method.clone();
+        let (parts, body) = fixture.send(&fixture.caller, None, request).await;
+        assert_eq!(parts.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(parts.headers["allow"], "GET, HEAD, POST", "{method}");
+        assert!(body.contains("method_not_allowed"), "{method}: {body}");
+    }
+}
+
+#[tokio::test]
 async fn health_is_told_to_anybody() {
     let fixture = Fixture::open().await;
     for (path, want) in [("/healthz", "ok"), ("/readyz", "ready")] {
@@ -477,6 +490,7 @@ impl Fixture {
             directory: Arc::new(directory),
             acceptance: Acceptance::new(store.clone(), clock.shared(), entropy, queued),
             store,
+            clock: clock.shared(),
             shows_recipient: false,
             webhook: Arc::new(WebhookSecrets {
                 app_secrets: vec![Secret::new("canary-app")],

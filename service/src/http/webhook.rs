@@ -63,6 +63,11 @@ pub(super) async fn take_in<S: Store>(
     Ok(())
 }
 
+/// The layers let every method of a public route pass.
+pub(super) async fn other_method() -> ApiError {
+    ApiError::method_not_allowed(HeaderValue::from_static("GET, HEAD, POST"))
+}
+
 /// A query string.
 struct Query<'a>(&'a str);
 

@@ -334,7 +334,7 @@ pub fn parse_uuid(text: &str) -> Option<Uuid> {
 }
 
 /// RFC 3339, UTC, whole seconds, `Z` (contract §9).
-fn rfc3339(at: Timestamp) -> String {
+pub(crate) fn rfc3339(at: Timestamp) -> String {
     const FORMAT: &[BorrowedFormatItem<'_>] =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     let seconds = i64::try_from(at.as_unix_seconds()).unwrap_or(i64::MAX);

@@ -93,6 +93,7 @@ impl Messaging {
                 Arc::clone(&queued),
             ),
             store,
+            clock: clock.clone(),
             shows_recipient: config.shows_recipient,
             webhook: Arc::new(WebhookSecrets {
                 app_secrets: cloud_api.app_secrets,
@@ -102,7 +103,7 @@ impl Messaging {
         };
         Ok(Self {
             app,
-            layers: layers(config.api, config.identity.as_ref(), &clock, &entropy)?,
+            layers: layers(config.api, &config.identity, &clock, &entropy)?,
             cloud: Client::new(&cloud_api.base_url, &cloud_api.version, &cloud_api.token)?,
             clock,
             entropy,
@@ -169,7 +170,7 @@ impl Messaging {
 /// The layers as the configuration wants them, and the one table of routes.
 fn layers(
     api: Option<Api>,
-    identity: Option<&Secret>,
+    trusted: &[Secret],
     clock: &SharedClock,
     entropy: &SharedEntropy,
 ) -> Result<Layers, StartError> {
@@ -188,6 +189,7 @@ fn layers(
             "GET /v1/whatsapp/messages/{id}",
             Policy::any_scope(["whatsapp:send", "whatsapp:read"]),
         )
+        .route("GET /v1/whatsapp/windows", Policy::scope("whatsapp:read"))
         .route(
             "* /webhooks/whatsapp",
             Policy::public().body_max(WEBHOOK_MAX),
@@ -202,9 +204,12 @@ fn layers(
             .per_minute(api.per_minute),
         None => builder.assertions_only(),
     };
-    if let Some(secret) = identity {
-        let secret = identity::Secret::new(secret.expose())?;
-        builder = builder.trust_assertion(Verifier::new([secret]));
+    if !trusted.is_empty() {
+        let secrets = trusted
+            .iter()
+            .map(|secret| identity::Secret::new(secret.expose()))
+            .collect::<Result<Vec<_>, _>>()?;
+        builder = builder.trust_assertion(Verifier::new(secrets));
     }
     Ok(builder.build()?)
 }

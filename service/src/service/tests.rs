@@ -142,6 +142,30 @@ async fn a_keyed_request_is_executed_once_and_replayed() {
 }
 
 #[tokio::test]
+async fn fifty_at_once_with_one_key_make_one_message() {
+    let meta = Meta::start([]).await;
+    let service = Service::start(&meta).await;
+    service.inbound().await;
+    let opening = service.send_when_open().await.1["id"].clone();
+    let mut ids = Vec::new();
+    let requests = (0..50).map(|_| service.response(Some("key")));
+    for response in futures_util::future::join_all(requests).await {
+        let status = response.status();
+        let body: Value = response.json().await.unwrap();
+        match status {
+            StatusCode::ACCEPTED => ids.push(body["id"].as_str().unwrap().to_owned()),
+            _ => assert_eq!(body["error"]["code"], "idempotency_key_in_progress"),
+        }
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    service.reaches(&ids[0], "sent").await;
+    service.reaches(opening.as_str().unwrap(), "sent").await;
+    assert_eq!(meta.count(), 2);
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_key_nothing_is_told() {
     let meta = Meta::start([]).await;
     let service = Service::start(&meta).await;

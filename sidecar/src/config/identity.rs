@@ -1,7 +1,7 @@
 //! `[identity]`: the secret with which assertions to the service are signed.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::ConfigError;
 use super::value::{Entry, Section};
@@ -27,7 +27,7 @@ impl Identity {
                 let short = entry.withheld(TOO_SHORT);
                 Some(long_enough(entry.secret()?, short)?)
             }
-            (None, Some(entry)) => Some(read(entry, folder)?),
+            (None, Some(entry)) => Some(read(&entry, folder)?),
             (None, None) => None,
         };
         section.finish()?;
@@ -44,17 +44,14 @@ impl fmt::Debug for Identity {
     }
 }
 
-fn read(entry: Entry<'_>, folder: &Path) -> Result<String, ConfigError> {
-    let (line_fault, short) = (
-        |cause: &std::io::Error| entry.refused(format!("a file that can be read ({cause})")),
-        entry.withheld(TOO_SHORT),
-    );
-    let file = match entry.path() {
-        Some(file) => folder.join(PathBuf::from(file)),
-        None => return Err(entry.refused("the path of a file")),
+fn read(entry: &Entry<'_>, folder: &Path) -> Result<String, ConfigError> {
+    let Some(file) = entry.path() else {
+        return Err(entry.refused("the path of a file"));
     };
-    let text = std::fs::read_to_string(file).map_err(|cause| line_fault(&cause))?;
-    long_enough(text.trim_end_matches(['\r', '\n']).to_owned(), short)
+    let text = std::fs::read_to_string(folder.join(file))
+        .map_err(|cause| entry.refused(format!("a file that can be read ({cause})")))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    long_enough(text.to_owned(), entry.withheld(TOO_SHORT))
 }
 
 fn long_enough(secret: String, short: ConfigError) -> Result<String, ConfigError> {

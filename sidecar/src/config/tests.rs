@@ -45,95 +45,9 @@ fn what_is_not_said_has_its_default() {
 #[test]
 fn a_fault_names_file_line_key_value_and_what_is_allowed() {
     let minimal = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n";
-    for (added, want) in [
-        (
-            "listem = 1",
-            "c.toml:3: unknown key 'listem' at the top; expected one of: listen, upstream, admin, store, error_format, threads, http2, keys, identity, limits, timeouts, drain, route",
-        ),
-        ("admin = 9090", "c.toml:3: admin = 9090: expected a string"),
-        (
-            "admin = '9090'",
-            "c.toml:3: admin = '9090': expected an address like \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/pod/api.sock\"",
-        ),
-        (
-            "threads = 0",
-            "c.toml:3: threads = 0: expected a whole number from 1 to 1024",
-        ),
-        (
-            "threads = 0x10",
-            "c.toml:3: threads = 0x10: expected a whole number from 1 to 1024",
-        ),
-        (
-            "http2 = 'no'",
-            "c.toml:3: http2 = 'no': expected true or false",
-        ),
-        (
-            "keys = 'keys.json'",
-            "c.toml:3: 'keys' is a string; expected the section [keys]",
-        ),
-        (
-            "route = 'x'",
-            "c.toml:3: 'route' is no list; expected sections [[route]]",
-        ),
-        (
-            "error_format = 'xml'",
-            "c.toml:3: error_format = 'xml': expected \"envelope\" or \"problem\"",
-        ),
-        (
-            "[limits]\nper_minute = \"many\"",
-            "c.toml:4: [limits] per_minute = \"many\": expected a whole number from 1 to 1000000",
-        ),
-        (
-            "[limits]\nhead_max = '1KB'",
-            "c.toml:4: [limits] head_max = '1KB': expected a size like \"512KB\" or \"4MB\", from 8192 to 1048576 bytes",
-        ),
-        (
-            "[limits]\nper_hour = 1",
-            "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, streams",
-        ),
-        (
-            "[timeouts]\n\nhead = '5'",
-            "c.toml:5: [timeouts] head = '5': expected a duration like \"250ms\", \"15s\" or \"5m\", from 1ms to 86400s",
-        ),
-        (
-            "[keys]\nbrand = 'My'",
-            "c.toml:4: [keys] brand = 'My': expected 1 to 16 lower-case letters and digits",
-        ),
-        (
-            "[identity]\nsecret = 'canary'",
-            "c.toml:4: [identity] secret: a secret of at least 32 bytes is expected",
-        ),
-        (
-            "[identity]\nsecret = 17",
-            "c.toml:4: [identity] secret: it must be a string",
-        ),
-        (
-            "[[route]]\nscope = 'a:b'",
-            "c.toml:3: [[route]]: 'match' is missing; expected a pattern like \"POST /v1/charges\"",
-        ),
-        (
-            "[[route]]\nmatch = 'GET /'\nscope = 'a'",
-            "c.toml:5: [[route]] scope = 'a': expected a scope like \"charges:write\", or a list of them",
-        ),
-        (
-            "[[route]]\nmatch = 'GET /'\nauth = 'none'\nscope = 'a:b'",
-            "c.toml:5: [[route]] auth = 'none': expected no 'auth' beside 'scope'",
-        ),
-        (
-            "[[route]]\nmatch = 'GET /'\nagent = 'id'",
-            "c.toml:5: [[route]] agent = 'id': expected a JSON pointer like \"/agent_id\"",
-        ),
-        (
-            "[[route]]\nmatch = 'GET /'\nidempotency = true",
-            "c.toml:5: [[route]] idempotency = true: expected a string",
-        ),
-        (
-            "[[route]]\nmatch = 'GET /'\nbody_max = '4 MB'",
-            "c.toml:5: [[route]] body_max = '4 MB': expected a size like \"512KB\" or \"4MB\", from 0 to 1099511627776 bytes",
-        ),
-    ] {
+    for (added, want) in FAULTS {
         let fault = parse_as("c.toml", &format!("{minimal}{added}")).unwrap_err();
-        assert_eq!(fault.to_string(), want, "{added}");
+        assert_eq!(fault.to_string(), *want, "{added}");
     }
 }
 
@@ -160,6 +74,35 @@ fn what_is_no_toml_names_its_line() {
 }
 
 #[test]
+fn a_secret_may_stand_in_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    for (content, want) in [
+        (format!("{SECRET}\n"), Ok(SECRET)),
+        (
+            "canary\n".to_owned(),
+            Err(":4: [identity] secret_file: a secret of at least 32 bytes is expected"),
+        ),
+    ] {
+        std::fs::write(folder.path().join("secret"), &content).unwrap();
+        let text =
+            "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n[identity]\nsecret_file = 'secret'";
+        let read = parse_as(folder.path().join("c.toml").to_str().unwrap(), text);
+        match (read, want) {
+            (Ok(config), want) => assert_eq!(config.identity.secret.as_deref(), want.ok()),
+            (Err(fault), want) => {
+                assert!(fault.to_string().ends_with(want.unwrap_err()), "{fault}")
+            }
+        }
+    }
+    let both = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n[identity]\nsecret_file = 'a'\nsecret = 'b'";
+    let fault = parse_as("c.toml", both).unwrap_err().to_string();
+    assert_eq!(
+        fault,
+        "c.toml:4: [identity] secret_file: give 'secret' or 'secret_file', not both"
+    );
+}
+
+#[test]
 fn a_secret_is_shown_nowhere() {
     let config = parse(WHOLE).unwrap();
     assert!(!format!("{config:?}").contains(SECRET));
@@ -172,6 +115,95 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 fn parse_as(file: &str, text: &str) -> Result<Config, ConfigError> {
     Config::parse(file, text)
 }
+
+/// Lines added to the minimal file, from its third line on, and what is said of them.
+const FAULTS: &[(&str, &str)] = &[
+    (
+        "listem = 1",
+        "c.toml:3: unknown key 'listem' at the top; expected one of: listen, upstream, admin, store, error_format, threads, http2, keys, identity, limits, timeouts, drain, route",
+    ),
+    ("admin = 9090", "c.toml:3: admin = 9090: expected a string"),
+    (
+        "admin = '9090'",
+        "c.toml:3: admin = '9090': expected an address like \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/pod/api.sock\"",
+    ),
+    (
+        "threads = 0",
+        "c.toml:3: threads = 0: expected a whole number from 1 to 1024",
+    ),
+    (
+        "threads = 0x10",
+        "c.toml:3: threads = 0x10: expected a whole number from 1 to 1024",
+    ),
+    (
+        "http2 = 'no'",
+        "c.toml:3: http2 = 'no': expected true or false",
+    ),
+    (
+        "keys = 'keys.json'",
+        "c.toml:3: 'keys' is a string; expected the section [keys]",
+    ),
+    (
+        "route = 'x'",
+        "c.toml:3: 'route' is no list; expected sections [[route]]",
+    ),
+    (
+        "error_format = 'xml'",
+        "c.toml:3: error_format = 'xml': expected \"envelope\" or \"problem\"",
+    ),
+    (
+        "[limits]\nper_minute = \"many\"",
+        "c.toml:4: [limits] per_minute = \"many\": expected a whole number from 1 to 1000000",
+    ),
+    (
+        "[limits]\nhead_max = '1KB'",
+        "c.toml:4: [limits] head_max = '1KB': expected a size like \"512KB\" or \"4MB\", from 8192 to 1048576 bytes",
+    ),
+    (
+        "[limits]\nper_hour = 1",
+        "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, streams",
+    ),
+    (
+        "[timeouts]\n\nhead = '5'",
+        "c.toml:5: [timeouts] head = '5': expected a duration like \"250ms\", \"15s\" or \"5m\", from 1ms to 86400s",
+    ),
+    (
+        "[keys]\nbrand = 'My'",
+        "c.toml:4: [keys] brand = 'My': expected 1 to 16 lower-case letters and digits",
+    ),
+    (
+        "[identity]\nsecret = 'canary'",
+        "c.toml:4: [identity] secret: a secret of at least 32 bytes is expected",
+    ),
+    (
+        "[identity]\nsecret = 17",
+        "c.toml:4: [identity] secret: it must be a string",
+    ),
+    (
+        "[[route]]\nscope = 'a:b'",
+        "c.toml:3: [[route]]: 'match' is missing; expected a pattern like \"POST /v1/charges\"",
+    ),
+    (
+        "[[route]]\nmatch = 'GET /'\nscope = 'a'",
+        "c.toml:5: [[route]] scope = 'a': expected a scope like \"charges:write\", or a list of them",
+    ),
+    (
+        "[[route]]\nmatch = 'GET /'\nauth = 'none'\nscope = 'a:b'",
+        "c.toml:5: [[route]] auth = 'none': expected no 'auth' beside 'scope'",
+    ),
+    (
+        "[[route]]\nmatch = 'GET /'\nagent = 'id'",
+        "c.toml:5: [[route]] agent = 'id': expected a JSON pointer like \"/agent_id\"",
+    ),
+    (
+        "[[route]]\nmatch = 'GET /'\nidempotency = true",
+        "c.toml:5: [[route]] idempotency = true: expected a string",
+    ),
+    (
+        "[[route]]\nmatch = 'GET /'\nbody_max = '4 MB'",
+        "c.toml:5: [[route]] body_max = '4 MB': expected a size like \"512KB\" or \"4MB\", from 0 to 1099511627776 bytes",
+    ),
+];
 
 const SECRET: &str = "canary-canary-canary-canary-canary";
 

@@ -62,24 +62,21 @@ where
         }
     }
 
-    /// Gives the answer's body: at once where it has arrived, else as it arrives.
+    /// Gives the answer's body: at once where it has arrived, else as it arrives. An
+    /// answer that is seen to be cut before its head was passed on is no answer.
     pub(crate) async fn into_body(
         mut self,
         permit: OwnedSemaphorePermit,
         length: Option<u64>,
-    ) -> Body<Streamed> {
+    ) -> Result<Body<Streamed>, Fault> {
         self.wire.await_body(&mut self.session);
-        match self.first_piece() {
-            Err(fault) => Body::inner(Streamed::failed(fault)),
-            Ok(first) if self.is_done() => {
-                self.release().await;
-                Body::full(first)
-            }
-            Ok(first) => {
-                let left = length.map(|length| length.saturating_sub(first.len() as u64));
-                Body::resumed(first, Streamed::new(self, permit, left))
-            }
+        let first = self.first_piece()?;
+        if self.is_done() {
+            self.release().await;
+            return Ok(Body::full(first));
         }
+        let left = length.map(|length| length.saturating_sub(first.len() as u64));
+        Ok(Body::resumed(first, Streamed::new(self, permit, left)))
     }
 
     /// The next piece of the answer; none at its end. Meanwhile the request is sent on.

@@ -35,7 +35,7 @@ use http::{Method, Request, Response, StatusCode, request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 use vestibule::Body;
-use vestibule::route::{Policy, UpstreamKind};
+use vestibule::route::{Policy, RouteMatch, UpstreamKind};
 
 use self::exchange::{Exchange, Failed};
 pub use self::fault::Fault;
@@ -77,17 +77,19 @@ impl Upstream {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        let policy = head.extensions.get::<Arc<Policy>>().cloned();
+        let found = head.extensions.get().and_then(RouteMatch::policy);
+        let policy = found.cloned();
         let body_max = policy.as_ref().map_or(0, |policy| policy.bytes_allowed());
         let is_head = head.method == Method::HEAD;
         let Ok(permit) = self.room.clone().try_acquire_owned() else {
             return Fault::new(Kind::Full).into_response(body_max);
         };
         let sending = Sending::new(body, self.patience);
-        match self.exchange(head, policy.as_deref(), sending).await {
+        let answered = match self.exchange(head, policy.as_deref(), sending).await {
             Ok((exchange, response)) => answer(exchange, response, permit, is_head).await,
-            Err(fault) => fault.into_response(body_max),
-        }
+            Err(fault) => Err(fault),
+        };
+        answered.unwrap_or_else(|fault| fault.into_response(body_max))
     }
 
     /// Sends the request, and once more where the first connection was stale.
@@ -167,7 +169,7 @@ async fn answer<B>(
     mut response: Response<()>,
     permit: OwnedSemaphorePermit,
     is_head: bool,
-) -> Response<Body<Streamed>>
+) -> Result<Response<Body<Streamed>>, Fault>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -178,8 +180,7 @@ where
     }
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    let body = exchange
-        .into_body(permit, length.filter(|_| !is_head))
-        .await;
-    response.map(|()| body)
+    let length = length.filter(|_| !is_head);
+    let body = exchange.into_body(permit, length).await?;
+    Ok(response.map(|()| body))
 }

@@ -67,87 +67,90 @@ mod tests {
 
     #[test]
     fn a_head_is_made_fit_for_the_service() {
-        for (method, target, fields, length, want) in [
-            ("GET", "/a?b=c", "host: h", Some(0), "GET /a?b=c host: h"),
-            (
-                "GET",
-                "http://u@x:1/a",
-                "host: h",
-                Some(0),
-                "GET /a host: x:1",
-            ),
-            ("GET", "http://x", "", Some(0), "GET / host: x"),
-            ("OPTIONS", "*", "host: h", Some(0), "OPTIONS * host: h"),
-            ("GET", "/", "", Some(0), "GET / host: "),
-            (
-                "GET",
-                "/",
-                "host: h|content-length: 0",
-                Some(0),
-                "GET / host: h|content-length: 0",
-            ),
-            (
-                "GET",
-                "/",
-                "host: h",
-                Some(3),
-                "GET / host: h|content-length: 3",
-            ),
-            (
-                "POST",
-                "/",
-                "host: h",
-                Some(0),
-                "POST / host: h|content-length: 0",
-            ),
-            (
-                "POST",
-                "/",
-                "host: h",
-                None,
-                "POST / host: h|transfer-encoding: chunked",
-            ),
-            (
-                "POST",
-                "/",
-                "host: h|content-length: 9",
-                None,
-                "POST / host: h|transfer-encoding: chunked",
-            ),
-            (
-                "POST",
-                "/",
-                "host: h|transfer-encoding: chunked",
-                Some(2),
-                "POST / host: h|content-length: 2",
-            ),
-            (
-                "POST",
-                "/",
-                "host: h|expect: 100-continue",
-                Some(1),
-                "POST / host: h|content-length: 1",
-            ),
-            (
-                "GET",
-                "/",
-                "host: h|upgrade: x|connection: upgrade",
-                Some(0),
-                "GET / host: h",
-            ),
-        ] {
-            let mut request = Request::builder().method(method).uri(target);
+        for (method, target, fields, length, want) in HEADS {
+            let mut request = Request::builder().method(*method).uri(*target);
             for field in fields.split('|').filter(|field| !field.is_empty()) {
                 let (name, value) = field.split_once(": ").unwrap();
                 request = request.header(name, value);
             }
             let mut head = request.body(()).unwrap().into_parts().0;
-            prepare(&mut head, length);
+            prepare(&mut head, *length);
             let fields = head.headers.iter();
             let fields = fields.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
             let fields: Vec<String> = fields.collect();
             let got = format!("{} {} {}", head.method, head.uri, fields.join("|"));
-            assert_eq!(got, want, "{method} {target} {fields:?}");
+            assert_eq!(got, *want, "{method} {target} {fields:?}");
         }
     }
+
+    /// Method, target, fields and length of a request; what the service is sent.
+    const HEADS: &[(&str, &str, &str, Option<u64>, &str)] = &[
+        ("GET", "/a?b=c", "host: h", Some(0), "GET /a?b=c host: h"),
+        (
+            "GET",
+            "http://u@x:1/a",
+            "host: h",
+            Some(0),
+            "GET /a host: x:1",
+        ),
+        ("GET", "http://x", "", Some(0), "GET / host: x"),
+        ("OPTIONS", "*", "host: h", Some(0), "OPTIONS * host: h"),
+        ("GET", "/", "", Some(0), "GET / host: "),
+        (
+            "GET",
+            "/",
+            "host: h|content-length: 0",
+            Some(0),
+            "GET / host: h|content-length: 0",
+        ),
+        (
+            "GET",
+            "/",
+            "host: h",
+            Some(3),
+            "GET / host: h|content-length: 3",
+        ),
+        (
+            "POST",
+            "/",
+            "host: h",
+            Some(0),
+            "POST / host: h|content-length: 0",
+        ),
+        (
+            "POST",
+            "/",
+            "host: h",
+            None,
+            "POST / host: h|transfer-encoding: chunked",
+        ),
+        (
+            "POST",
+            "/",
+            "host: h|content-length: 9",
+            None,
+            "POST / host: h|transfer-encoding: chunked",
+        ),
+        (
+            "POST",
+            "/",
+            "host: h|transfer-encoding: chunked",
+            Some(2),
+            "POST / host: h|content-length: 2",
+        ),
+        (
+            "POST",
+            "/",
+            "host: h|expect: 100-continue",
+            Some(1),
+            "POST / host: h|content-length: 1",
+        ),
+        (
+            "GET",
+            "/",
+            "host: h|upgrade: x|connection: upgrade",
+            Some(0),
+            "GET / host: h",
+        ),
+    ];
 }

@@ -58,15 +58,6 @@ impl Streamed {
             left,
         }
     }
-
-    /// An answer that was cut before its first piece.
-    pub(crate) fn failed(fault: Fault) -> Self {
-        fault.log();
-        Self {
-            pieces: stream::iter([Err(fault)]).boxed(),
-            left: None,
-        }
-    }
 }
 
 impl fmt::Debug for Streamed {

@@ -1,5 +1,6 @@
 //! What a client is told when the service, or the client itself, fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -7,6 +8,7 @@ use axum::routing::any;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use super::world::{
     address, get, open_sidecar, post, raw_service, read_to_end, read_until, send, service, sidecar,
@@ -63,16 +65,26 @@ async fn a_service_that_fails_is_told_apart() {
 #[tokio::test]
 async fn an_answer_that_is_cut_is_seen_to_be_cut() {
     for framing in ["content-length: 10", "transfer-encoding: chunked"] {
-        let upstream = raw_service(move |_, mut stream| async move {
-            read_until(&mut stream, "\r\n\r\n").await;
-            let head = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n5\r\nab");
-            stream.write_all(head.as_bytes()).await.unwrap();
-        });
-        let edge = open_sidecar(upstream.await, "");
+        let (upstream, cut) = cut_answer(framing).await;
+        let edge = open_sidecar(upstream, "");
         let response = send(address(&edge), get("/")).await;
         assert_eq!(response.status(), 200, "{framing}");
+        cut.notify_one();
         let body = soon(response.into_body().collect()).await;
         assert!(body.is_err(), "{framing} was made whole");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_before_its_head_was_passed_on_is_a_502() {
+    for framing in ["content-length: 10", "transfer-encoding: chunked"] {
+        let (upstream, cut) = cut_answer(framing).await;
+        cut.notify_one();
+        let edge = open_sidecar(upstream, "");
+        let response = send(address(&edge), get("/")).await;
+        let status = response.status().as_u16();
+        let body = soon(response.into_body().collect()).await;
+        assert!(status == 502 || body.is_err(), "{framing}: {status}");
     }
 }
 
@@ -189,4 +201,20 @@ async fn past_the_limit_of_connections_they_are_closed() {
     read_until(&mut first, "ok").await;
     let mut second = TcpStream::connect(address(&edge)).await.unwrap();
     assert_eq!(read_to_end(&mut second).await, "");
+}
+
+/// A service that begins an answer, and cuts it when it is told to.
+async fn cut_answer(framing: &'static str) -> (std::net::SocketAddr, Arc<Notify>) {
+    let cut = Arc::new(Notify::new());
+    let told = Arc::clone(&cut);
+    let upstream = raw_service(move |_, mut stream| {
+        let told = Arc::clone(&told);
+        async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            let head = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n5\r\nab");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            told.notified().await;
+        }
+    });
+    (upstream.await, cut)
 }

@@ -1,9 +1,11 @@
 //! A team's own layers, and stock ones, around the stack and inside it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
+use http::StatusCode;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderName};
 use http_body_util::BodyExt;
 use tower::limit::ConcurrencyLimitLayer;
@@ -14,45 +16,14 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
-use vestibule_sidecar::Sidecar;
+use vestibule_sidecar::{Running, Sidecar};
 
 use super::world::{OPEN, address, config, get, post, send, service, soon, text};
 
 #[tokio::test]
 async fn nine_stock_layers_work_around_the_stack_and_inside_it() {
     let upstream = service(origin()).await;
-    let id = HeaderName::from_static("x-request-id");
-    let around = Sidecar::new(config(upstream, OPEN))
-        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
-        .layer(SetRequestIdLayer::new(id.clone(), MakeRequestUuid))
-        .layer(TraceLayer::new_for_http())
-        .layer(PropagateRequestIdLayer::new(id.clone()))
-        .layer(CompressionLayer::new().gzip(true))
-        .layer(CatchPanicLayer::new())
-        .layer(TimeoutLayer::with_status_code(
-            http::StatusCode::GATEWAY_TIMEOUT,
-            SHORT,
-        ))
-        .layer(ConcurrencyLimitLayer::new(8))
-        .layer(RequestBodyLimitLayer::new(1000))
-        .spawn()
-        .unwrap();
-    let inside = Sidecar::new(config(upstream, OPEN))
-        .inner_layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
-        .inner_layer(SetRequestIdLayer::new(id.clone(), MakeRequestUuid))
-        .inner_layer(TraceLayer::new_for_http())
-        .inner_layer(PropagateRequestIdLayer::new(id))
-        .inner_layer(CompressionLayer::new().gzip(true))
-        .inner_layer(CatchPanicLayer::new())
-        .inner_layer(TimeoutLayer::with_status_code(
-            http::StatusCode::GATEWAY_TIMEOUT,
-            SHORT,
-        ))
-        .inner_layer(ConcurrencyLimitLayer::new(8))
-        .inner_layer(RequestBodyLimitLayer::new(1000))
-        .spawn()
-        .unwrap();
-    for (edge, place) in [(around, "around"), (inside, "inside")] {
+    for (edge, place) in [(around(upstream), "around"), (inside(upstream), "inside")] {
         let edge = address(&edge);
         assert_eq!(
             text(send(edge, post("/", "abc")).await).await,
@@ -95,6 +66,42 @@ async fn nine_stock_layers_work_around_the_stack_and_inside_it() {
     }
 }
 
+fn around(upstream: SocketAddr) -> Running {
+    Sidecar::new(config(upstream, OPEN))
+        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .layer(TraceLayer::new_for_http())
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(CompressionLayer::new().gzip(true))
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            SHORT,
+        ))
+        .layer(ConcurrencyLimitLayer::new(8))
+        .layer(RequestBodyLimitLayer::new(1000))
+        .spawn()
+        .unwrap()
+}
+
+fn inside(upstream: SocketAddr) -> Running {
+    Sidecar::new(config(upstream, OPEN))
+        .inner_layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
+        .inner_layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .inner_layer(TraceLayer::new_for_http())
+        .inner_layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .inner_layer(CompressionLayer::new().gzip(true))
+        .inner_layer(CatchPanicLayer::new())
+        .inner_layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            SHORT,
+        ))
+        .inner_layer(ConcurrencyLimitLayer::new(8))
+        .inner_layer(RequestBodyLimitLayer::new(1000))
+        .spawn()
+        .unwrap()
+}
+
 fn origin() -> Router {
     Router::new()
         .route(
@@ -108,4 +115,5 @@ fn origin() -> Router {
         )
 }
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SHORT: Duration = Duration::from_millis(300);

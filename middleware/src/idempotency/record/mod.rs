@@ -12,6 +12,7 @@
 //!
 //! The exhaustive model of the same steps is among the integration tests.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::principal::Caller;
 use crate::route::UpstreamKind;
 
 /// Who holds a claim: the caller, its key, and a token that no other attempt has.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Owner {
     /// Whose key it is.
     pub caller: Caller,
@@ -96,7 +97,7 @@ pub enum Outcome {
 }
 
 /// What a store keeps under a caller's key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     fingerprint: Fingerprint,
     original: CorrelationId,
@@ -111,6 +112,17 @@ pub struct Record {
 enum State {
     Claimed { lease_ends: Timestamp },
     Ended(Outcome),
+}
+
+// === impl Owner ===
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token proves ownership.
+        f.debug_struct("Owner")
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
 }
 
 // === impl Record ===
@@ -160,7 +172,9 @@ impl Record {
     /// revived; it may still be finished.
     pub fn renew(&mut self, token: u128, lease: Duration, now: Timestamp) -> bool {
         match &mut self.state {
-            State::Claimed { lease_ends } if self.token == token && now < *lease_ends => {
+            State::Claimed { lease_ends }
+                if self.token == token && lease_left(*lease_ends, lease, now).is_some() =>
+            {
                 // What is left for the record to be kept after a lapse moves along.
                 self.expires = self.expires + (now + lease).since(*lease_ends);
                 *lease_ends = now + lease;
@@ -236,6 +250,16 @@ impl Record {
                 None,
             ),
         }
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("original", &self.original)
+            .field("state", &self.state)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
     }
 }
 

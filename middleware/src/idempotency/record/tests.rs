@@ -218,6 +218,32 @@ fn an_upstream_that_deduplicates_may_be_asked_again_what_became_of_a_request() {
     );
 }
 
+#[test]
+fn debug_shows_neither_token_nor_key_nor_response() {
+    let mut canary = attempt(987_654_321, Executes);
+    canary.owner.key = IdempotencyKey::parse(b"canary").unwrap();
+    canary.correlation_id = id(1);
+    let mut record = claim(None, &canary, NOW).1.unwrap();
+    let kept = KeptResponse {
+        status: StatusCode::OK,
+        headers: vec![(http::header::LOCATION, HeaderValue::from_static("/canary"))],
+        body: Bytes::from_static(b"canary"),
+        original: id(1),
+    };
+    let outcome = Outcome::Done(Arc::new(kept));
+    record.finish(987_654_321, &outcome, RETENTION, NOW);
+    let (replay, _) = claim(Some(&record), &canary, NOW);
+    for shown in [
+        format!("{canary:?}"),
+        format!("{record:?}"),
+        format!("{outcome:?}"),
+        format!("{replay:?}"),
+    ] {
+        assert!(!shown.contains("987654321"), "{shown}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}
+
 fn claim(held: Option<&Record>, attempt: &Attempt, now: Timestamp) -> (Decision, Option<Record>) {
     Record::claim(held, attempt, now)
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use crate::clock::Timestamp;
-use crate::header::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
+use crate::header::{self, X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
 
 /// How many requests a caller may send in how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,16 @@ impl Quota {
     /// Requests at once, where the limit is spread evenly.
     pub const fn burst(&self) -> Option<u32> {
         self.burst
+    }
+
+    /// How far ahead a counter can end: the rest of a window, or the time of a whole burst.
+    pub(crate) fn span(&self) -> Duration {
+        match self.burst {
+            None => self.window,
+            Some(burst) => {
+                Duration::from_micros(self.interval_micros().saturating_mul(burst.into()))
+            }
+        }
     }
 
     /// Judges a request against what the store has counted, and says what it counts then.
@@ -183,26 +193,25 @@ impl Quota {
 impl Verdict {
     /// Writes the three headers (contract §2).
     pub fn write(&self, headers: &mut HeaderMap) {
-        headers.insert(X_RATELIMIT_LIMIT, HeaderValue::from(self.limit));
-        headers.insert(X_RATELIMIT_REMAINING, HeaderValue::from(self.remaining));
-        headers.insert(
-            X_RATELIMIT_RESET,
-            HeaderValue::from(self.reset.as_unix_seconds_ceil()),
-        );
+        let reset = self.reset.as_unix_seconds_ceil();
+        let [limit, remaining, reset] =
+            header::numbers([self.limit.into(), self.remaining.into(), reset]);
+        headers.insert(X_RATELIMIT_LIMIT, limit);
+        headers.insert(X_RATELIMIT_REMAINING, remaining);
+        headers.insert(X_RATELIMIT_RESET, reset);
     }
 
-    /// What the store must have counted to say this.
-    pub(crate) fn counter(&self, quota: &Quota) -> Counter {
+    /// What the store must have counted to say this, under a clock that shows `now`
+    /// here. The store's may be ahead: what it counts has begun all the same.
+    pub(crate) fn counter(&self, quota: &Quota, now: Timestamp) -> Counter {
+        let reset = self.reset.min(now + quota.span());
         if quota.burst.is_some() {
             return Counter::Arrival {
-                expected: self.reset.as_unix_millis().saturating_mul(1000),
+                expected: reset.as_unix_millis().saturating_mul(1000),
             };
         }
-        let window = u64::try_from(quota.window.as_millis()).unwrap_or(u64::MAX);
         Counter::Window {
-            started: Timestamp::from_unix_millis(
-                self.reset.as_unix_millis().saturating_sub(window),
-            ),
+            started: reset.before(quota.window),
             count: self.limit.saturating_sub(self.remaining),
         }
     }

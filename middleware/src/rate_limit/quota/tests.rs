@@ -103,6 +103,19 @@ fn the_headers_round_the_end_of_the_window_up() {
     assert_eq!(headers[X_RATELIMIT_RESET], "62");
 }
 
+#[test]
+fn a_count_goes_on_though_the_store_that_told_it_has_a_clock_that_is_ahead() {
+    let ahead = START + Duration::from_secs(3600);
+    for quota in [Quota::per_minute(2), Quota::per_minute(2).with_burst(2)] {
+        let (kept, _) = quota.judge(None, ahead);
+        let (_, told) = quota.judge(Some(kept), ahead);
+        let (kept, here) = quota.judge(Some(told.counter(&quota, START)), START);
+        assert!(!here.allowed, "{quota:?}");
+        let later = START + Duration::from_secs(60);
+        assert!(quota.judge(Some(kept), later).1.allowed, "{quota:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_stretch_of_a_windows_length_passes_more_than_promised(
@@ -144,7 +157,7 @@ proptest! {
             let as_strict = if burst.is_some() { verdict.allowed || !again.allowed } else { verdict.allowed == again.allowed };
             prop_assert!(as_strict, "{verdict:?} {again:?}");
             kept = Some(counter);
-            told = Some(verdict.counter(&quota));
+            told = Some(verdict.counter(&quota, at));
         }
     }
 }

@@ -59,6 +59,7 @@ pub async fn a_renewed_lease_holds_longer<S: Subject>(subject: &S) {
     assert!(is_in_progress(&claim(&store, &attempt(2)).await, 1));
     assert!(!renew(&store, &attempt(2).owner).await);
     subject.advance(Duration::from_secs(1)).await;
+    assert!(!renew(&store, &first.owner).await);
     assert_eq!(
         claim(&store, &attempt(2)).await,
         Decision::Unknown { original: id(1) }
@@ -178,6 +179,10 @@ pub async fn a_late_finish_of_an_owner_that_was_not_taken_over_counts<S: Subject
     subject.advance(LEASE * 3).await;
     let decision = claim(&store, &attempt(2)).await;
     assert_eq!(decision, Decision::Unknown { original: id(1) });
+    assert!(
+        !renew(&store, &first.owner).await,
+        "it was told to somebody"
+    );
     assert!(finish(&store, &first.owner, &done(1)).await);
     assert_eq!(claim(&store, &attempt(3)).await, told(&done(1), 1));
 }
@@ -341,11 +346,10 @@ pub async fn a_lease_from_a_clock_that_was_ahead_has_lapsed<S: Subject>(subject:
     assert_eq!(claim(&store, &again).await, told(&done(1), 1));
     let decision = claim(&store, &attempt(3)).await;
     assert_eq!(decision, Decision::Unknown { original: id(2) });
-    // Its owner is alive, and says so under the clock of now.
-    assert!(renew(&store, &attempt(2).owner).await);
-    assert!(is_in_progress(&claim(&store, &attempt(3)).await, 2));
-    subject.advance(LEASE + Duration::from_secs(1)).await;
+    // What was told to somebody is not taken back by a renewal.
+    assert!(!renew(&store, &attempt(2).owner).await);
     execute(&store, &deduplicated(attempt(4))).await;
+    assert!(is_in_progress(&claim(&store, &attempt(3)).await, 4));
     assert!(!finish(&store, &attempt(2).owner, &done(2)).await);
 }
 

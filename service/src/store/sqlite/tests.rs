@@ -324,6 +324,41 @@ async fn a_backlog_waits_in_order_until_it_is_worked_off() {
 }
 
 #[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let place = Place::new();
+    let store = place.open().await;
+    let (release, held) = tokio::sync::oneshot::channel::<()>();
+    let held = store.writer.write_in_turn("held", move |_| {
+        Box::pin(async move {
+            drop(held.await);
+            Ok(())
+        })
+    });
+    let (refused, held) = tokio::join!(
+        async {
+            // As many as wait and as are taken at once, and then one more.
+            let mut waiting = tokio::task::JoinSet::new();
+            let refused = loop {
+                let (store, body) = (store.clone(), Bytes::from_static(b"{}"));
+                waiting.spawn(async move { store.append(body).await });
+                tokio::task::yield_now().await;
+                if let Some(ended) = waiting.try_join_next() {
+                    break ended.unwrap();
+                }
+            };
+            release.send(()).unwrap();
+            while let Some(ended) = waiting.join_next().await {
+                ended.unwrap().unwrap();
+            }
+            refused
+        },
+        held
+    );
+    assert!(refused.unwrap_err().is_overload());
+    held.unwrap();
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
     let place = Place::new();
     std::fs::write(
