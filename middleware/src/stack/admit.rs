@@ -1,9 +1,11 @@
 //! Whether a request is admitted: limit, policy and claim, in the order of contract §3.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
@@ -126,7 +128,8 @@ impl<S: Admission> Gate<S> {
             _ if !verdict.allowed => over_limit(&verdict),
             Judged::Plain(request, policy) => {
                 let (request, wire) = capped(request, policy.bytes_allowed());
-                let answer = within(policy.time_allowed(), inner.call(request)).await;
+                let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
+                let answer = within(policy.time_allowed(), call).await;
                 let mut response = answered(answer, wire.as_ref(), &policy)?;
                 response.headers_mut().remove(VESTIBULE_REPLAYED);
                 response
@@ -259,7 +262,8 @@ where
         Err(refusal) => return Ok(refusal.into_response()),
     };
     let (request, wire) = capped(request, policy.bytes_allowed());
-    let answer = within(policy.time_allowed(), inner.call(request)).await;
+    let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
+    let answer = within(policy.time_allowed(), call).await;
     let mut response = answered(answer, wire.as_ref(), policy)?;
     if !is_vouched {
         response.headers_mut().remove(VESTIBULE_REPLAYED);
@@ -267,9 +271,10 @@ where
     Ok(response)
 }
 
-/// What a call of the inner service came to, within the route's deadline and cap.
+/// What a call of the inner service came to, within the route's deadline and cap. A panic
+/// is caught here and not at the edge, so that its answer tells the caller's budget too.
 fn answered<R, E>(
-    answer: Option<Result<Response<R>, E>>,
+    answer: Option<std::thread::Result<Result<Response<R>, E>>>,
     wire: Option<&Tripwire>,
     policy: &Policy,
 ) -> Result<Response<Body<R>>, E> {
@@ -277,7 +282,11 @@ fn answered<R, E>(
         return Ok(ApiError::payload_too_large(policy.bytes_allowed()).into_response());
     }
     match answer {
-        Some(answer) => Ok(answer?.map(Body::inner)),
+        Some(Ok(answer)) => Ok(answer?.map(Body::inner)),
+        Some(Err(_panic)) => {
+            tracing::error!("a handler panicked");
+            Ok(ApiError::internal().into_response())
+        }
         None => Ok(ApiError::timeout().into_response()),
     }
 }
