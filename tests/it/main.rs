@@ -2,6 +2,7 @@
 
 mod contract;
 mod equality;
+mod messaging;
 mod model;
 mod sidecar;
 mod tidy;
