@@ -2,6 +2,7 @@
 
 mod contract;
 mod equality;
+mod hostile;
 mod messaging;
 mod model;
 mod sidecar;

@@ -15,107 +15,14 @@ against_both_mountings![
 
 async fn each_field_has_its_code(mounting: Mounting) {
     let world = World::new(mounting).await;
-    for (changed, code, param) in [
-        (
-            json!({"agent_id": null}),
-            "missing_required_field",
-            "agent_id",
-        ),
-        (json!({"agent_id": "x"}), "invalid_agent_id", "agent_id"),
-        (json!({"agent_id": 17}), "invalid_agent_id", "agent_id"),
-        (json!({"from": null}), "missing_required_field", "from"),
-        (json!({"from": "15550783881"}), "invalid_from_phone", "from"),
-        (json!({"from": "+0155507838"}), "invalid_from_phone", "from"),
-        (json!({"from": 15}), "invalid_from_phone", "from"),
-        (json!({"to": null}), "missing_required_field", "to"),
-        (json!({"to": "+1"}), "invalid_phone_number", "to"),
-        (
-            json!({"to": "+1234567890123456"}),
-            "invalid_phone_number",
-            "to",
-        ),
-        (
-            json!({"to": "+1 650 555 1234"}),
-            "invalid_phone_number",
-            "to",
-        ),
-        (
-            json!({"to": "\u{ff0b}16505551234"}),
-            "invalid_phone_number",
-            "to",
-        ),
-        (
-            json!({"to": ["+16505551234"]}),
-            "invalid_phone_number",
-            "to",
-        ),
-        (json!({"text": null}), "missing_required_field", "text.body"),
-        (json!({"text": {}}), "missing_required_field", "text.body"),
-        (
-            json!({"text": {"body": ""}}),
-            "invalid_message_body",
-            "text.body",
-        ),
-        (
-            json!({"text": {"body": "x".repeat(4097)}}),
-            "invalid_message_body",
-            "text.body",
-        ),
-        (
-            json!({"text": {"body": 1}}),
-            "invalid_message_body",
-            "text.body",
-        ),
-        (json!({}), "outside_24h_window", ""),
-    ] {
-        for key in [None, Some(changed.to_string())] {
-            let draft = text("full", &changed);
-            let draft = match &key {
-                // A key is at most 255 characters, and a fault is told under any.
-                Some(key) => draft.idempotency_key(
-                    &key.chars()
-                        .filter(char::is_ascii)
-                        .take(40)
-                        .collect::<String>(),
-                ),
-                None => draft,
-            };
-            told(&world, &draft, code, param, &changed).await;
-        }
+    for (index, (changed, code, param)) in texts().into_iter().enumerate() {
+        let draft = text("full", &changed);
+        told(&world, &draft, code, param, &changed).await;
+        let keyed = draft.idempotency_key(&index.to_string());
+        told(&world, &keyed, code, param, &changed).await;
     }
-    let templates = [
-        (
-            json!({"template": null}),
-            "missing_required_field",
-            "template.name",
-        ),
-        (
-            json!({"template": {"language": "en"}}),
-            "missing_required_field",
-            "template.name",
-        ),
-        (
-            json!({"template": {"name": "x"}}),
-            "missing_required_field",
-            "template.language",
-        ),
-        (
-            json!({"template": {"name": "Not A Name", "language": "en"}}),
-            "invalid_template_name",
-            "template.name",
-        ),
-        (
-            json!({"template": {"name": "x", "language": "!"}}),
-            "invalid_template_language",
-            "template.language",
-        ),
-        (
-            json!({"template": {"name": "x", "language": "en", "parameters": {"a": 1}}}),
-            "invalid_template_parameters",
-            "template.parameters",
-        ),
-    ];
-    for (changed, code, param) in templates {
+    for (changed, code, param) in templates() {
+        let changed = json!({ "template": changed });
         told(&world, &template("full", &changed), code, param, &changed).await;
     }
     assert!(world.ledger().await.is_empty(), "nothing was queued");
@@ -143,7 +50,7 @@ async fn a_body_that_is_no_object_has_a_code_of_its_own(mounting: Mounting) {
     ] {
         let draft = Draft::post("/v1/whatsapp/messages").key("full").body(body);
         let reply = world.send(&draft).await;
-        assert_eq!(reply.status, 422, "{:.40}", body);
+        assert_eq!(reply.status, 422, "{body:.40}");
         let code = reply.code();
         let fits = [
             "invalid_request_body",
@@ -193,6 +100,64 @@ async fn the_numbers_of_an_agent_are_told(mounting: Mounting) {
         .send(&text("bound", &json!({"agent_id": OTHER_AGENT})))
         .await;
     assert_eq!(reply.verdict(), "403 agent_not_authorized");
+}
+
+/// What is wrong with a text message, its code and the field that is named.
+fn texts() -> Vec<(Value, &'static str, &'static str)> {
+    let missing = "missing_required_field";
+    let (agent, from) = ("invalid_agent_id", "invalid_from_phone");
+    let (phone, body) = ("invalid_phone_number", "invalid_message_body");
+    vec![
+        (json!({"agent_id": null}), missing, "agent_id"),
+        (json!({"agent_id": "x"}), agent, "agent_id"),
+        (json!({"agent_id": 17}), agent, "agent_id"),
+        (json!({"from": null}), missing, "from"),
+        (json!({"from": "15550783881"}), from, "from"),
+        (json!({"from": "+0155507838"}), from, "from"),
+        (json!({"from": 15}), from, "from"),
+        (json!({"to": null}), missing, "to"),
+        (json!({"to": "+1"}), phone, "to"),
+        (json!({"to": "+1234567890123456"}), phone, "to"),
+        (json!({"to": "+1 650 555 1234"}), phone, "to"),
+        (json!({"to": "\u{ff0b}16505551234"}), phone, "to"),
+        (json!({"to": ["+16505551234"]}), phone, "to"),
+        (json!({"text": null}), missing, "text.body"),
+        (json!({"text": {}}), missing, "text.body"),
+        (json!({"text": {"body": ""}}), body, "text.body"),
+        (
+            json!({"text": {"body": "x".repeat(4097)}}),
+            body,
+            "text.body",
+        ),
+        (json!({"text": {"body": 1}}), body, "text.body"),
+        (json!({}), "outside_24h_window", ""),
+    ]
+}
+
+/// The same for a template.
+fn templates() -> Vec<(Value, &'static str, &'static str)> {
+    let (missing, name) = ("missing_required_field", "invalid_template_name");
+    let (language, parameters) = ("invalid_template_language", "invalid_template_parameters");
+    vec![
+        (Value::Null, missing, "template.name"),
+        (json!({"language": "en"}), missing, "template.name"),
+        (json!({"name": "x"}), missing, "template.language"),
+        (
+            json!({"name": "Not A Name", "language": "en"}),
+            name,
+            "template.name",
+        ),
+        (
+            json!({"name": "x", "language": "!"}),
+            language,
+            "template.language",
+        ),
+        (
+            json!({"name": "x", "language": "en", "parameters": {"a": 1}}),
+            parameters,
+            "template.parameters",
+        ),
+    ]
 }
 
 async fn told(world: &World, draft: &Draft, code: &str, param: &str, changed: &Value) {
