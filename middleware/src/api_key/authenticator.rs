@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderValue, Request};
 
 use super::digest::Peppers;
 use super::key::{ApiKey, KeyError, KeyFormat};
@@ -13,6 +13,7 @@ use super::record::{KeyRecord, Refusal};
 use crate::clock::{SharedClock, SystemClock};
 use crate::error::ApiError;
 use crate::principal::Principal;
+use crate::route::RouteMatch;
 
 /// Tells who is calling.
 ///
@@ -97,6 +98,27 @@ impl<K> Authenticator<K> {
 }
 
 impl<K: Keyring> Authenticator<K> {
+    /// Lets a request in: puts its [`Principal`] into its extensions and takes its key out.
+    ///
+    /// One that has a `Principal` already, or whose route asks for no key, passes as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`authenticate`](Self::authenticate).
+    pub async fn enter<B>(&self, request: &mut Request<B>) -> Result<(), ApiError> {
+        if request.extensions().get::<Principal>().is_some() {
+            return Ok(());
+        }
+        if is_public(request.extensions()) {
+            self.strip(request.headers_mut());
+            return Ok(());
+        }
+        let principal = self.authenticate(request.headers()).await?;
+        request.headers_mut().remove(AUTHORIZATION);
+        request.extensions_mut().insert(principal);
+        Ok(())
+    }
+
     /// The caller behind the key in these headers.
     ///
     /// # Errors
@@ -156,9 +178,10 @@ impl Rules {
         if !self.format.serves(record.principal().environment()) {
             return Err(ApiError::invalid_api_key(message(KeyError::Environment)));
         }
-        let refusal = match record.admit(self.clock.now()) {
-            Ok(principal) => return Ok(principal.clone()),
-            Err(refusal) => refusal,
+        // Most keys have no end, and then the time need not be asked for.
+        let refusal = match record.has_end().then(|| record.admit(self.clock.now())) {
+            None | Some(Ok(_)) => return Ok(record.principal().clone()),
+            Some(Err(refusal)) => refusal,
         };
         Err(match (refusal, self.separate_codes) {
             (Refusal::Revoked, true) => ApiError::revoked_api_key(),
@@ -169,6 +192,11 @@ impl Rules {
             (Refusal::Expired, false) => ApiError::invalid_api_key("This API key has expired."),
         })
     }
+}
+
+/// Whether the route that was found takes no keys; without a table all do.
+fn is_public(extensions: &Extensions) -> bool {
+    extensions.get().is_some_and(RouteMatch::is_public)
 }
 
 /// The token of a bearer credential (RFC 6750 §2.1); the scheme is case-insensitive

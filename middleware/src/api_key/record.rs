@@ -115,6 +115,11 @@ impl KeyRecord {
         }
     }
 
+    /// Whether there is a moment from which on the key is not good.
+    pub const fn has_end(&self) -> bool {
+        self.revoked.is_some() || self.expires.is_some()
+    }
+
     /// The caller behind the key, good or not.
     pub const fn principal(&self) -> &Principal {
         &self.principal

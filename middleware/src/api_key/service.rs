@@ -1,36 +1,45 @@
 //! The service that asks for an API key.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::AUTHORIZATION;
-use http::{Extensions, Request, Response};
+use http::{Request, Response};
 use tower_service::Service;
 
 use super::authenticator::Authenticator;
 use super::keyring::Keyring;
 use crate::body::Body;
-use crate::error::ApiError;
 use crate::future::{BoxFuture, ready_clone};
-use crate::principal::Principal;
-use crate::route::RouteMatch;
 
 /// Middleware that lets a request through with its [`Principal`] and without its key.
 ///
 /// A request that has a `Principal` already, from a team's own authentication or a valid
 /// assertion, passes as it is. See the [module docs](super) for an example.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Authenticate<S, K> {
     inner: S,
-    authenticator: Authenticator<K>,
+    /// Shared, because every request takes a clone.
+    authenticator: Arc<Authenticator<K>>,
 }
 
 // === impl Authenticate ===
 
 impl<S, K> Authenticate<S, K> {
     /// Puts this authentication in front of a service.
-    pub const fn new(inner: S, authenticator: Authenticator<K>) -> Self {
+    pub fn new(inner: S, authenticator: Authenticator<K>) -> Self {
+        let authenticator = Arc::new(authenticator);
         Self {
             inner,
+            authenticator,
+        }
+    }
+}
+
+impl<S: Clone, K> Clone for Authenticate<S, K> {
+    fn clone(&self) -> Self {
+        let authenticator = Arc::clone(&self.authenticator);
+        Self {
+            inner: self.inner.clone(),
             authenticator,
         }
     }
@@ -53,36 +62,12 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut inner = ready_clone(&mut self.inner);
-        let authenticator = self.authenticator.clone();
+        let authenticator = Arc::clone(&self.authenticator);
         Box::pin(async move {
-            if let Err(refusal) = admit(&authenticator, &mut request).await {
+            if let Err(refusal) = authenticator.enter(&mut request).await {
                 return Ok(refusal.into_response());
             }
             Ok(inner.call(request).await?.map(Body::inner))
         })
     }
-}
-
-async fn admit<K: Keyring, B>(
-    authenticator: &Authenticator<K>,
-    request: &mut Request<B>,
-) -> Result<(), ApiError> {
-    if request.extensions().get::<Principal>().is_some() {
-        return Ok(());
-    }
-    if !asks_for_a_key(request.extensions()) {
-        authenticator.strip(request.headers_mut());
-        return Ok(());
-    }
-    let principal = authenticator.authenticate(request.headers()).await?;
-    request.headers_mut().remove(AUTHORIZATION);
-    request.extensions_mut().insert(principal);
-    Ok(())
-}
-
-/// Whether the route that the request matched takes keys; without a table all do.
-fn asks_for_a_key(extensions: &Extensions) -> bool {
-    !extensions
-        .get::<RouteMatch>()
-        .is_some_and(RouteMatch::is_public)
 }

@@ -75,8 +75,8 @@ impl Usage {
     }
 
     fn has_room(&self, added: Load, freed: Load) -> bool {
-        self.held() + added.records <= self.records_allowed + freed.records
-            && self.bytes() + added.bytes <= self.bytes_allowed + freed.bytes
+        self.held() + added.records <= self.records_allowed.saturating_add(freed.records)
+            && self.bytes() + added.bytes <= self.bytes_allowed.saturating_add(freed.bytes)
     }
 
     fn add(&self, weight: usize) {

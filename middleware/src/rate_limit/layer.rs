@@ -3,7 +3,7 @@
 use tower_layer::Layer;
 
 use super::counters::Counters;
-use super::limiter::Limiter;
+use super::limiter::{Limiter, WhenLost};
 use super::quota::Quota;
 use super::service::RateLimit;
 use crate::clock::{SharedClock, SystemClock};
@@ -39,6 +39,12 @@ impl<C: Counters> RateLimitLayer<C> {
             limiter: Limiter::new(guarded, quota, clock),
             key_by: by_principal,
         }
+    }
+
+    /// What holds while the store is lost; this process counts alone by default.
+    pub fn when_lost(mut self, when_lost: WhenLost) -> Self {
+        self.limiter = self.limiter.when_lost(when_lost);
+        self
     }
 
     /// Counts by something else than the caller's key family; a request for which

@@ -1,5 +1,6 @@
 //! The limiter behind the layer: whose quota, and what holds while the store is lost.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::counters::Counters;
@@ -15,8 +16,24 @@ pub struct Limiter<C> {
     counters: C,
     quota: Quota,
     clock: SharedClock,
+    when_lost: WhenLost,
     /// What the store said last, to go on from.
     noted: Arc<Mutex<CounterTable>>,
+}
+
+/// What holds while the store of the limit is lost (contract §7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenLost {
+    /// This process counts alone, against the full limit: what passes in all is at most
+    /// as many times the limit as there are processes.
+    #[default]
+    Count,
+    /// This process counts alone, against the limit divided by so many, rounded up: for
+    /// as many processes. Whoever has had more than that already waits for its window's end.
+    Share(NonZeroU32),
+    /// Nothing passes: 503 `overloaded`.
+    Refuse,
 }
 
 // === impl Limiter ===
@@ -29,8 +46,16 @@ impl<C: Counters> Limiter<C> {
             counters,
             quota,
             clock,
+            when_lost: WhenLost::default(),
             noted,
         }
+    }
+
+    /// What holds while the store is lost; this process counts alone by default.
+    #[must_use]
+    pub fn when_lost(mut self, when_lost: WhenLost) -> Self {
+        self.when_lost = when_lost;
+        self
     }
 
     /// The quota of a caller; the default where it is not known who that is.
@@ -52,7 +77,8 @@ impl<C: Counters> Limiter<C> {
     ///
     /// # Errors
     ///
-    /// 503 where neither the store nor this process has room for another caller.
+    /// 503 where neither the store nor this process has room for another caller, or where
+    /// the store is lost and nothing is to pass without it.
     pub async fn charge(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, ApiError> {
         let answer = self.counters.hit(caller, quota).await;
         self.settle(caller, quota, answer)
@@ -77,10 +103,27 @@ impl<C: Counters> Limiter<C> {
             }
             Err(cause) => {
                 tracing::debug!(%cause, "the rate limit is counted in this process alone");
-                noted
-                    .hit(caller, quota, now)
-                    .ok_or_else(ApiError::overloaded)
+                let judged = self
+                    .when_lost
+                    .quota(quota)
+                    .and_then(|quota| noted.hit(caller, &quota, now));
+                judged.ok_or_else(ApiError::overloaded)
             }
+        }
+    }
+}
+
+// === impl WhenLost ===
+
+impl WhenLost {
+    /// What this process counts against; nothing where it does not count.
+    const fn quota(self, quota: &Quota) -> Option<Quota> {
+        match self {
+            Self::Count => Some(*quota),
+            Self::Share(processes) => {
+                Some(quota.with_limit(quota.limit().div_ceil(processes.get())))
+            }
+            Self::Refuse => None,
         }
     }
 }

@@ -34,7 +34,7 @@
 //! [`Quota::with_burst`] smooths that (GCRA). Every authenticated request costs 1.
 //!
 //! When the store is lost, this process counts alone against the full limit, going on
-//! from what the store said last (contract §7). A request without a
+//! from what the store said last, or as [`WhenLost`] says (contract §7). A request without a
 //! [`Principal`](crate::Principal) is not limited.
 
 mod counters;
@@ -46,7 +46,7 @@ mod table;
 
 pub use self::counters::Counters;
 pub use self::layer::RateLimitLayer;
-pub use self::limiter::Limiter;
+pub use self::limiter::{Limiter, WhenLost};
 pub use self::quota::{Counter, Quota, Verdict};
 pub use self::service::RateLimit;
 pub(crate) use self::table::CounterTable;

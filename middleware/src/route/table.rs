@@ -143,15 +143,15 @@ impl RouteMatch {
         self.policy().is_some_and(|policy| policy.is_public())
     }
 
-    /// The refusal, where there is no route.
+    /// The policy, or the refusal where there is no route.
     ///
     /// # Errors
     ///
     /// 404 for an unknown path, 405 for an unknown method of a known one.
-    pub fn found(&self) -> Result<&Arc<Policy>, ApiError> {
+    pub fn into_policy(self) -> Result<Arc<Policy>, ApiError> {
         match self {
             Self::Found(policy) => Ok(policy),
-            Self::OtherMethods(allow) => Err(ApiError::method_not_allowed(allow.clone())),
+            Self::OtherMethods(allow) => Err(ApiError::method_not_allowed(allow)),
             Self::Unmatched => Err(ApiError::endpoint_not_found()),
         }
     }

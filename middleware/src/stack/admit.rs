@@ -1,8 +1,9 @@
-//! Whether a request is admitted: limit, policy and claim, in the order of contract §3.
+//! Whether a request is admitted: key, limit, policy and claim, in the order of contract §3.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -11,6 +12,7 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::admission::Admission;
+use crate::api_key::{Authenticator, Keyring};
 use crate::body::{Body, Capped, RequestBody, Tripwire};
 use crate::context::Vouched;
 use crate::error::ApiError;
@@ -22,37 +24,32 @@ use crate::principal::Principal;
 use crate::rate_limit::{Limiter, Verdict};
 use crate::route::{Policy, RouteMatch};
 
-/// Middleware that charges a request, holds it against its route and claims its key.
+/// Middleware that asks who is calling, charges the request, holds it against its route
+/// and claims its Idempotency-Key.
 #[derive(Debug)]
-pub struct Admit<T, S> {
+pub struct Admit<T, S, K> {
     inner: T,
-    gate: Arc<Gate<S>>,
+    gate: Arc<Gate<S, K>>,
 }
 
 /// What an [`Admit`] asks.
 #[derive(Debug)]
-pub(super) struct Gate<S> {
+pub(super) struct Gate<S, K> {
+    pub(super) authenticator: Authenticator<K>,
     pub(super) store: Guarded<S>,
     pub(super) limiter: Limiter<Guarded<S>>,
     pub(super) executor: Executor<Guarded<S>>,
 }
 
-/// A request, judged by all that is known without its body and without the store.
-enum Judged<B> {
-    Refused(ApiError),
-    Plain(Request<B>, Arc<Policy>),
-    Keyed(Request<B>, Arc<Policy>, IdempotencyKey),
-}
-
 // === impl Admit ===
 
-impl<T, S> Admit<T, S> {
-    pub(super) const fn new(inner: T, gate: Arc<Gate<S>>) -> Self {
+impl<T, S, K> Admit<T, S, K> {
+    pub(super) const fn new(inner: T, gate: Arc<Gate<S, K>>) -> Self {
         Self { inner, gate }
     }
 }
 
-impl<T: Clone, S> Clone for Admit<T, S> {
+impl<T: Clone, S, K> Clone for Admit<T, S, K> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -61,13 +58,14 @@ impl<T: Clone, S> Clone for Admit<T, S> {
     }
 }
 
-impl<T, S, B, R> Service<Request<B>> for Admit<T, S>
+impl<T, S, K, B, R> Service<Request<B>> for Admit<T, S, K>
 where
     T: Service<Request<RequestBody<B>>, Response = Response<R>, Error: Send, Future: Send>
         + Clone
         + Send
         + 'static,
     S: Admission,
+    K: Keyring,
     B: HttpBody<Data: Send, Error: Send> + Send + 'static,
     R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
 {
@@ -87,13 +85,13 @@ where
 
 // === impl Gate ===
 
-impl<S: Admission> Gate<S> {
+impl<S: Admission, K: Keyring> Gate<S, K> {
     /// Every request is moved into this future, so whatever is not the usual way of one
     /// has a box of its own.
     async fn pass<T, B, R>(
         self: Arc<Self>,
         mut inner: T,
-        request: Request<B>,
+        mut request: Request<B>,
     ) -> Result<Response<Body<R>>, T::Error>
     where
         T: Service<Request<RequestBody<B>>, Response = Response<R>, Error: Send, Future: Send>
@@ -102,6 +100,9 @@ impl<S: Admission> Gate<S> {
         B: HttpBody<Data: Send, Error: Send> + Send + 'static,
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
     {
+        if let Err(refusal) = self.authenticator.enter(&mut request).await {
+            return Ok(refusal.into_response());
+        }
         let found = request
             .extensions()
             .get()
@@ -109,16 +110,19 @@ impl<S: Admission> Gate<S> {
             .unwrap_or(RouteMatch::Unmatched);
         let is_vouched = request.extensions().get::<Vouched>().is_some();
         if is_vouched || found.is_public() {
-            return Box::pin(uncharged(inner, request, &found, is_vouched)).await;
+            return Box::pin(uncharged(inner, request, found, is_vouched)).await;
         }
         let Some(principal) = request.extensions().get::<Principal>().cloned() else {
             tracing::error!("a request came through authentication without a principal");
             return Ok(ApiError::internal().into_response());
         };
-        let judged = Judged::of::<S>(request, &found, &principal);
-        if let Judged::Keyed(request, policy, key) = judged {
-            return Box::pin(self.pass_keyed(inner, request, policy, key, &principal)).await;
-        }
+        let judged = match judge::<S, B>(&request, found, &principal) {
+            Ok((policy, Some(key))) => {
+                return Box::pin(self.pass_keyed(inner, request, policy, key, &principal)).await;
+            }
+            Ok((policy, None)) => Ok(policy),
+            Err(refusal) => Err(refusal),
+        };
         let quota = self.limiter.quota_of(Some(&principal));
         let verdict = match self.limiter.charge(principal.caller(), &quota).await {
             Ok(verdict) => verdict,
@@ -126,16 +130,16 @@ impl<S: Admission> Gate<S> {
         };
         let mut response = match judged {
             _ if !verdict.allowed => over_limit(&verdict),
-            Judged::Plain(request, policy) => {
+            Ok(policy) => {
                 let (request, wire) = capped(request, policy.bytes_allowed());
+                // Caught here, an answer to a panic still tells the caller's budget.
                 let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
                 let answer = within(policy.time_allowed(), call).await;
                 let mut response = answered(answer, wire.as_ref(), &policy)?;
                 response.headers_mut().remove(VESTIBULE_REPLAYED);
                 response
             }
-            Judged::Refused(refusal) => refusal.into_response(),
-            Judged::Keyed(..) => unreachable!("a keyed request took the other way"),
+            Err(refusal) => refusal.into_response(),
         };
         verdict.write(response.headers_mut());
         Ok(response)
@@ -221,24 +225,17 @@ impl<S: Admission> Gate<S> {
     }
 }
 
-// === impl Judged ===
-
-impl<B> Judged<B> {
-    /// Everything that can be said before the store is asked. It is told only after the
-    /// charge: whoever is over the limit learns nothing else.
-    fn of<S: Admission>(request: Request<B>, found: &RouteMatch, principal: &Principal) -> Self {
-        let judged = || {
-            let policy = found.found()?;
-            policy.judge(principal, request.method(), request.headers())?;
-            let key = Executor::<Guarded<S>>::key_of(policy, &request)?;
-            Ok((Arc::clone(policy), key))
-        };
-        match judged() {
-            Ok((policy, None)) => Self::Plain(request, policy),
-            Ok((policy, Some(key))) => Self::Keyed(request, policy, key),
-            Err(refusal) => Self::Refused(refusal),
-        }
-    }
+/// Everything that can be said before the store is asked. It is told only after the
+/// charge: whoever is over the limit learns nothing else.
+fn judge<S: Admission, B>(
+    request: &Request<B>,
+    found: RouteMatch,
+    principal: &Principal,
+) -> Result<(Arc<Policy>, Option<IdempotencyKey>), ApiError> {
+    let policy = found.into_policy()?;
+    policy.judge(principal, request.method(), request.headers())?;
+    let key = Executor::<Guarded<S>>::key_of(&policy, request)?;
+    Ok((policy, key))
 }
 
 /// Passes on a request that is not charged here: of a public route, or charged and
@@ -246,14 +243,14 @@ impl<B> Judged<B> {
 async fn uncharged<T, B, R>(
     mut inner: T,
     request: Request<B>,
-    found: &RouteMatch,
+    found: RouteMatch,
     is_vouched: bool,
 ) -> Result<Response<Body<R>>, T::Error>
 where
     T: Service<Request<RequestBody<B>>, Response = Response<R>>,
     B: HttpBody,
 {
-    let judged = found.found().and_then(|policy| {
+    let judged = found.into_policy().and_then(|policy| {
         policy.judge_length(request.headers())?;
         Ok(policy)
     });
@@ -264,17 +261,16 @@ where
     let (request, wire) = capped(request, policy.bytes_allowed());
     let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
     let answer = within(policy.time_allowed(), call).await;
-    let mut response = answered(answer, wire.as_ref(), policy)?;
+    let mut response = answered(answer, wire.as_ref(), &policy)?;
     if !is_vouched {
         response.headers_mut().remove(VESTIBULE_REPLAYED);
     }
     Ok(response)
 }
 
-/// What a call of the inner service came to, within the route's deadline and cap. A panic
-/// is caught here and not at the edge, so that its answer tells the caller's budget too.
+/// What a call of the inner service came to, within the route's deadline and cap.
 fn answered<R, E>(
-    answer: Option<std::thread::Result<Result<Response<R>, E>>>,
+    answer: Option<thread::Result<Result<Response<R>, E>>>,
     wire: Option<&Tripwire>,
     policy: &Policy,
 ) -> Result<Response<Body<R>>, E> {

@@ -1,7 +1,6 @@
 //! Builds the stack: what a team must say, and what it may.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -9,7 +8,7 @@ use http::HeaderName;
 use super::ApiLayer;
 use super::admission::Admission;
 use super::admit::Gate;
-use super::edge::Rules;
+use super::edge::{Places, Rules};
 use crate::api_key::{Authenticator, KeyFormat, Keyring, Peppers};
 use crate::budget::Budget;
 use crate::clock::{SharedClock, SystemClock};
@@ -19,7 +18,7 @@ use crate::error::ErrorFormat;
 use crate::guarded::Guarded;
 use crate::idempotency::{Executor, Options};
 use crate::identity::Verifier;
-use crate::rate_limit::{Limiter, Quota};
+use crate::rate_limit::{Limiter, Quota, WhenLost};
 use crate::route::{InvalidRoute, Policy, Routes};
 use crate::tasks::Tasks;
 
@@ -31,6 +30,7 @@ pub struct ApiLayerBuilder<S, K> {
     authenticator: Authenticator<K>,
     routes: Result<Routes, InvalidRoute>,
     quota: Quota,
+    when_limits_lost: WhenLost,
     options: Options,
     trusted: Option<Verifier>,
     assertions_only: bool,
@@ -69,6 +69,7 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             authenticator: Authenticator::new(keys),
             routes: Ok(Routes::default()),
             quota: Quota::per_minute(PER_MINUTE),
+            when_limits_lost: WhenLost::default(),
             options: Options::new(SystemClock::shared(), SystemEntropy::shared()),
             trusted: None,
             assertions_only: false,
@@ -109,6 +110,13 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
     /// Spreads the limit evenly, and lets only so many requests pass at once.
     pub fn burst(mut self, burst: u32) -> Self {
         self.quota = self.quota.with_burst(burst);
+        self
+    }
+
+    /// What holds for limits while the store is lost; this process counts alone, against
+    /// the full limit, by default.
+    pub fn when_limits_lost(mut self, when_lost: WhenLost) -> Self {
+        self.when_limits_lost = when_lost;
         self
     }
 
@@ -219,7 +227,9 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             .error_format(error_format);
         let store = Guarded::new(self.store, clock.clone());
         let gate = Gate {
-            limiter: Limiter::new(store.clone(), self.quota, clock.clone()),
+            authenticator: self.authenticator,
+            limiter: Limiter::new(store.clone(), self.quota, clock.clone())
+                .when_lost(self.when_limits_lost),
             executor: Executor::new(store.clone(), self.options),
             store,
         };
@@ -229,13 +239,11 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             assertions_only: self.assertions_only,
             clock,
             in_flight_max: self.in_flight_max,
-            in_flight: Arc::new(AtomicUsize::new(0)),
+            in_flight: Places::default(),
         };
-        let authenticate = self.authenticator.into();
         Ok(ApiLayer {
             correlate,
             rules: Arc::new(rules),
-            authenticate,
             gate: Arc::new(gate),
             tasks,
         })

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::{CatchUnwind, FutureExt};
@@ -36,7 +35,7 @@ pub(super) struct Rules {
     pub(super) assertions_only: bool,
     pub(super) clock: SharedClock,
     pub(super) in_flight_max: usize,
-    pub(super) in_flight: Arc<AtomicUsize>,
+    pub(super) in_flight: Places,
 }
 
 pin_project! {
@@ -51,14 +50,15 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        Passed { #[pin] inner: CatchUnwind<AssertUnwindSafe<F>>, permit: Permit },
+        Passed { #[pin] inner: CatchUnwind<AssertUnwindSafe<F>>, place: Places },
         Refused { refusal: Option<ApiError> },
     }
 }
 
-/// A place among the requests in flight, held until the head of the response.
-#[derive(Debug)]
-struct Permit(Arc<AtomicUsize>);
+/// The places of requests in flight. Whoever holds a clone holds a place, so that the
+/// count of references is the count of requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places(Arc<()>);
 
 // === impl Edge ===
 
@@ -86,15 +86,15 @@ where
             .routes
             .find(request.method(), request.uri().path());
         let is_public = found.is_public();
-        let admitted = self.rules.take_place().and_then(|permit| {
+        let admitted = self.rules.take_place().and_then(|place| {
             self.rules.trust(&mut request, is_public)?;
-            Ok(permit)
+            Ok(place)
         });
         let state = match admitted {
-            Ok(permit) => {
+            Ok(place) => {
                 request.extensions_mut().insert(found);
                 let inner = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-                State::Passed { inner, permit }
+                State::Passed { inner, place }
             }
             Err(refusal) => State::Refused {
                 refusal: Some(refusal),
@@ -107,11 +107,12 @@ where
 // === impl Rules ===
 
 impl Rules {
-    fn take_place(&self) -> Result<Permit, ApiError> {
-        let permit = Permit(Arc::clone(&self.in_flight));
-        let before = self.in_flight.fetch_add(1, Ordering::AcqRel);
-        if before < self.in_flight_max {
-            Ok(permit)
+    fn take_place(&self) -> Result<Places, ApiError> {
+        let place = self.in_flight.clone();
+        // One reference is the rules' own, one the clone's.
+        let others = Arc::strong_count(&place.0) - 2;
+        if others < self.in_flight_max {
+            Ok(place)
         } else {
             Err(ApiError::overloaded())
         }
@@ -173,13 +174,5 @@ impl<F> std::fmt::Debug for EdgeFuture<F> {
         f.debug_struct("EdgeFuture")
             .field("is_public", &self.is_public)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Permit ===
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -1,6 +1,7 @@
 //! Rules of the limit as a layer of its own, with its store and without.
 
 use std::convert::Infallible;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::header::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
 use crate::memory;
 use crate::principal::{Caller, Principal};
-use crate::rate_limit::{Quota, RateLimitLayer};
+use crate::rate_limit::{Quota, RateLimitLayer, WhenLost};
 use crate::testing::{Fault, FaultyStore, TimerClock};
 
 #[tokio::test(start_paused = true)]
@@ -116,6 +117,33 @@ async fn who_was_never_seen_has_the_full_limit_while_the_store_is_lost() {
     sleep(Duration::from_millis(500)).await;
     let back = world.send(Some(principal("a"))).await;
     assert_eq!(back.status(), 200, "the store counts again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_holds_without_the_store_can_be_chosen() {
+    let third = WhenLost::Share(NonZeroU32::new(3).unwrap());
+    for (when_lost, limit, passed) in [
+        (WhenLost::Count, "5", 5),
+        (third, "2", 2),
+        (WhenLost::Refuse, "", 0),
+    ] {
+        let world = World::new(Quota::per_minute(5));
+        world.store.breaks(Fault::Refuses);
+        let layer = world.layer.clone().when_lost(when_lost);
+        let world = World { layer, ..world };
+        for _ in 0..6 {
+            let response = world.send(Some(principal("a"))).await;
+            let told = response.headers().get(X_RATELIMIT_LIMIT);
+            assert_eq!(told.map_or("", |value| value.to_str().unwrap()), limit);
+            let refused = if when_lost == WhenLost::Refuse {
+                503
+            } else {
+                429
+            };
+            assert!(response.status() == 200 || response.status() == refused);
+        }
+        assert_eq!(world.executed(), passed, "{when_lost:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
