@@ -194,10 +194,11 @@ impl File {
         rest == format!("{room}.rs") || rest.starts_with(&format!("{room}/"))
     }
 
+    /// Whether it, or a folder that it is in, is named for its tests.
     fn is_a_test(&self) -> bool {
-        self.path.ends_with("tests.rs")
-            || self.path.contains("/tests/")
-            || self.path.starts_with("tests/it/")
+        let names = self.path.trim_end_matches(".rs").split('/').skip(1);
+        let mut names = names.filter(|name| name.ends_with("tests"));
+        names.next().is_some() || self.path.starts_with("tests/it/")
     }
 
     /// Its lines up to its own tests.
