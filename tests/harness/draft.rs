@@ -71,7 +71,15 @@ impl Draft {
 
     /// Puts this field in the place of every other of its name.
     pub fn only(self, name: &str, value: &str) -> Self {
-        self.without(name).field(name, value)
+        self.only_line(format!("{name}: {value}").as_bytes())
+    }
+
+    /// Puts this line in the place of every field of its name.
+    pub fn only_line(mut self, line: &[u8]) -> Self {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
+        self.fields.retain(|line| !is_named(line, &name));
+        self.line(line)
     }
 
     /// Shows the key of this name.

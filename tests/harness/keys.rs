@@ -43,12 +43,21 @@ pub fn token(name: &str) -> String {
 
 /// The record of the key of this name.
 pub(crate) fn record(name: &str) -> KeyRecordBuilder {
+    of_account(name, "acc_1")
+}
+
+/// The same, of another account.
+pub(crate) fn stranger(name: &str) -> KeyRecordBuilder {
+    of_account(name, "acc_2")
+}
+
+fn of_account(name: &str, account: &str) -> KeyRecordBuilder {
     let text = token(name);
     let key = KeyFormat::new()
         .opaque()
         .parse(&text)
         .expect("a token is well-formed");
-    KeyRecord::of(&key, &Peppers::none(), name, "acc_1").scopes(["*"])
+    KeyRecord::of(&key, &Peppers::none(), name, account).scopes(["*"])
 }
 
 // === impl FragileKeys ===

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 pub use self::draft::Draft;
 pub use self::keys::{AGENT, FragileKeys, OTHER_AGENT, token};
-pub use self::mounting::{Mounted, Mounting};
+pub use self::mounting::{Configured, Mounted, Mounting};
 pub use self::origin::{AnswerBody, BrokenOff, Origin, Received};
 pub use self::reply::Reply;
 pub use self::setup::{Api, START, Setup};

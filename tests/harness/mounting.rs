@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tower::Layer;
 use vestibule::clock::Clock;
 use vestibule::identity::{AssertLayer, Asserted, Secret, Signer, Verifier};
@@ -53,7 +54,8 @@ pub struct Mounted {
 
 /// What is stopped when the API is dropped, the sidecar before the origin.
 #[expect(dead_code, reason = "held for what dropping it does")]
-pub(crate) enum Running {
+#[derive(Debug)]
+enum Running {
     InProcess(Serving),
     Sidecar(vestibule_sidecar::Running, Serving),
 }
@@ -102,6 +104,17 @@ impl Setup {
     }
 }
 
+/// A sidecar that was made from a file, with a store and a keyring of its own.
+#[derive(Debug)]
+pub struct Configured {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What is behind it.
+    pub origin: Origin,
+    _running: Running,
+    _folder: TempDir,
+}
+
 // === impl Instead ===
 
 impl Layer<Core<Proxy>> for Instead {
@@ -109,6 +122,26 @@ impl Layer<Core<Proxy>> for Instead {
 
     fn layer(&self, _: Core<Proxy>) -> Behind {
         self.0.clone()
+    }
+}
+
+impl Setup {
+    /// Serves it behind a sidecar that is told everything by its configuration, as in
+    /// production; only the clock and the entropy are the tests'. Options that a
+    /// configuration does not have are not heeded.
+    pub async fn mount_configured(self) -> Configured {
+        let Parts { clock, keys, .. } = self.build();
+        let folder = TempDir::new().expect("the system has a temporary folder");
+        let file = folder.path().join("keys.json");
+        std::fs::write(&file, keys.keys().to_json().to_string()).expect("the folder is ours");
+        let origin = Origin::default();
+        let (address, running) = configured(&clock, &file, &origin).await;
+        Configured {
+            address,
+            origin,
+            _running: running,
+            _folder: folder,
+        }
     }
 }
 
@@ -186,11 +219,7 @@ async fn sidecar(api: &Api, clock: &ManualClock, origin: &Origin) -> (SocketAddr
 }
 
 /// The sidecar as its configuration makes it, and nothing else.
-pub(crate) async fn configured(
-    clock: &ManualClock,
-    keys: &Path,
-    origin: &Origin,
-) -> (SocketAddr, Running) {
+async fn configured(clock: &ManualClock, keys: &Path, origin: &Origin) -> (SocketAddr, Running) {
     let origin = Serving::start(origin.clone()).await;
     let routes = format!("[keys]\nsource = {keys:?}\nbrand = \"mk\"\n{ROUTES}");
     let config = configuration(origin.address, &routes);

@@ -1,5 +1,6 @@
 //! The project's own binaries as processes: found beside the tests, ended with them.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -45,6 +46,24 @@ impl Process {
         Self {
             child: child.expect("the binary was found just now"),
         }
+    }
+
+    /// Starts a process and reads the first line that it prints.
+    ///
+    /// # Panics
+    ///
+    /// Where the process cannot be started, or ends without a word.
+    #[must_use]
+    pub fn announced(command: &mut Command) -> (Self, String) {
+        let mut process = Self::start(command.stdout(Stdio::piped()));
+        let output = process.child.stdout.take().expect("it is piped");
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        assert!(
+            read.is_ok_and(|length| length > 0),
+            "it ended without a word"
+        );
+        (process, line)
     }
 
     /// The process's id.

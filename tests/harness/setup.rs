@@ -1,6 +1,7 @@
 //! The API under test: its routes, its keys, its clock and its stores.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use vestibule::api_key::{KeyFormat, KeyRecordBuilder, Keys};
@@ -10,7 +11,7 @@ use vestibule::route::Policy;
 use vestibule::testing::{CountingEntropy, FaultyStore, ManualClock};
 use vestibule::{ApiLayer, ApiLayerBuilder};
 
-use crate::keys::{AGENT, FragileKeys, record};
+use crate::keys::{AGENT, FragileKeys, record, stranger};
 
 /// The layers as the tests mount them.
 pub type Api = ApiLayer<FaultyStore<memory::Store>, FragileKeys>;
@@ -83,6 +84,22 @@ impl Setup {
     ) -> Self {
         self.keys.push(describe(record(name)));
         self
+    }
+
+    /// One more key, of another account.
+    pub fn stranger(mut self, name: &str) -> Self {
+        self.keys.push(stranger(name));
+        self
+    }
+
+    /// Writes the keys into a file, as a sidecar or a service reads them.
+    ///
+    /// # Panics
+    ///
+    /// Where the file cannot be written.
+    pub fn write_keys(self, file: &Path) {
+        let keys = self.build().keys;
+        std::fs::write(file, keys.keys().to_json().to_string()).expect("the folder is ours");
     }
 
     /// Options of the layers.

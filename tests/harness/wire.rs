@@ -196,9 +196,8 @@ impl Wire {
 
     /// Reads what there is; false at the end.
     async fn fill(&mut self) -> bool {
-        let mut buffer = [0; 16 << 10];
-        let count = self.stream.read(&mut buffer).await.unwrap_or(0);
-        self.read.extend_from_slice(&buffer[..count]);
+        self.read.reserve(16 << 10);
+        let count = self.stream.read_buf(&mut self.read).await.unwrap_or(0);
         self.ended |= count == 0;
         !self.ended
     }

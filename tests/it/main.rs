@@ -2,6 +2,8 @@
 
 mod contract;
 mod equality;
+mod hostile;
+mod messaging;
 mod model;
 mod sidecar;
 mod tidy;

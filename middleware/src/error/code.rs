@@ -34,6 +34,12 @@ pub struct Code {
     name: &'static str,
 }
 
+/// Whether this is the status of a refusal in front of the handler, which may end without
+/// the request being another one: it is never kept (contract §6).
+pub(crate) const fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 409 | 429)
+}
+
 // === impl ErrorType ===
 
 impl ErrorType {

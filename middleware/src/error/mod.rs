@@ -34,6 +34,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
+pub(crate) use self::code::is_passing;
 pub use self::code::{Code, ErrorType};
 pub use self::format::{ErrorFormat, Writer};
 pub use self::store::{StoreError, StoreErrorKind};

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use super::record::{Decision, Outcome};
 use crate::body::Body;
 use crate::context::{CorrelationId, Effect};
-use crate::error::ApiError;
+use crate::error::{self, ApiError};
 use crate::header::{self, IDEMPOTENT_REPLAYED, X_ORIGINAL_CORRELATION_ID};
 use crate::route::{Policy, UpstreamKind};
 
@@ -117,11 +117,8 @@ impl Disposal {
     }
 
     fn of_answer(policy: &Policy, kind: UpstreamKind, status: StatusCode) -> Self {
-        // The refusals of a layer in front of the handler: they may end without the
-        // request being another one.
-        let of_a_layer = matches!(status.as_u16(), 401 | 403 | 409 | 429);
         let kept = match kind {
-            _ if of_a_layer => false,
+            _ if error::is_passing(status) => false,
             UpstreamKind::Executes if status.is_client_error() => policy.keeps_client_errors(),
             UpstreamKind::Executes => true,
             UpstreamKind::Deduplicates => !status.is_client_error() && !status.is_server_error(),

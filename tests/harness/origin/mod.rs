@@ -34,7 +34,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::watch;
 use tower::Service;
-use vestibule::{Claim, CorrelationId, Principal};
+use vestibule::{ApiError, Body, Claim, CorrelationId, Principal};
 
 use self::script::Script;
 
@@ -139,7 +139,7 @@ impl Origin {
         if script.reads {
             let Ok(body) = body.collect().await else {
                 // Nothing was executed: the client, or a cap, cut the request.
-                return Err(BrokenOff);
+                return Ok(unreadable());
             };
             received.body = body.to_bytes();
         }
@@ -185,6 +185,13 @@ impl Received {
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .collect()
     }
+}
+
+/// What a handler of a team's own would answer.
+fn unreadable() -> Response<AnswerBody> {
+    let error = ApiError::malformed_request("The body could not be read to its end.");
+    let response: Response<Body<AnswerBody>> = error.into_response();
+    response.map(BodyExt::boxed_unsync)
 }
 
 // === impl Shared ===

@@ -216,7 +216,7 @@ async fn public_routes_take_no_key(mounting: Mounting) {
     ] {
         for key in [None, Some("full"), Some("revoked")] {
             let draft = Draft::new(method, path);
-            let draft = key.map_or(draft.clone(), |key| draft.key(key));
+            let draft = key.map_or_else(|| draft.clone(), |key| draft.clone().key(key));
             let reply = api.send(&draft).await;
             assert_eq!(reply.status, 200, "{method} {path} {key:?}");
             assert!(!reply.has("x-ratelimit-limit"), "{method} {path} {key:?}");

@@ -68,10 +68,13 @@ async fn a_repetition_is_answered_by_how_the_first_one_ended(mounting: Mounting)
         };
         assert_eq!(found, want, "{what}");
         let executed = api.origin.executions() - before;
-        assert_eq!(
-            executed,
-            1 + usize::from([LAPSED, RELEASED].contains(&want)),
-            "{what}"
+        let again = 1 + usize::from([LAPSED, RELEASED].contains(&want));
+        // The sidecar may send once more what met a stale connection, where the upstream
+        // de-duplicates.
+        let most = again + usize::from(path == deduplicates && !api.is_in_process());
+        assert!(
+            (again..=most).contains(&executed),
+            "{what}: {executed} executions"
         );
     }
 }
