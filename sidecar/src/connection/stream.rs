@@ -1,11 +1,13 @@
 //! A client's stream: the bytes that the sniff took are given again, and every byte is noted.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::pace::Pace;
 
@@ -30,6 +32,18 @@ pub(crate) struct Paced<I> {
     opening: Opening,
     given: usize,
     pace: Pace,
+    linger: Option<Linger>,
+}
+
+/// The end of a connection whose client may still be sending.
+///
+/// A socket that is closed over unread bytes is reset, and the reset can overtake the
+/// answer that was just written (RFC 9112 §9.6). So what still arrives is read and
+/// dropped, for a while.
+#[derive(Debug)]
+struct Linger {
+    quiet: Pin<Box<Sleep>>,
+    until: Instant,
 }
 
 /// Whether these first bytes settle what the client speaks.
@@ -88,6 +102,7 @@ impl<I> Paced<I> {
             opening,
             given: 0,
             pace,
+            linger: None,
         }
     }
 }
@@ -122,7 +137,7 @@ impl<I: AsyncWrite + Unpin> Paced<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Paced<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -150,15 +165,55 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Paced<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let this = &mut *self;
+        ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+        let linger = this.linger.get_or_insert_with(Linger::new);
+        linger.poll_over(&mut this.inner, cx).map(Ok)
     }
 }
+
+// === impl Linger ===
+
+impl Linger {
+    fn new() -> Self {
+        let quiet = Box::pin(sleep(QUIET));
+        let until = Instant::now() + LINGER;
+        Self { quiet, until }
+    }
+
+    /// Reads until the client is done, is quiet, or has been waited for long enough.
+    fn poll_over<I: AsyncRead + Unpin>(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+        let mut dropped = [0; 4096];
+        loop {
+            let mut piece = ReadBuf::new(&mut dropped);
+            match Pin::new(&mut *io).poll_read(cx, &mut piece) {
+                Poll::Pending => return self.quiet.as_mut().poll(cx),
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if piece.filled().is_empty() => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => {}
+            }
+            let now = Instant::now();
+            if now >= self.until {
+                return Poll::Ready(());
+            }
+            self.quiet.as_mut().reset((now + QUIET).min(self.until));
+        }
+    }
+}
+
+/// A client that is sending pauses for less.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// Long enough to read an answer, and a bound on what one connection can make us read.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     #[test]
@@ -172,6 +227,34 @@ mod tests {
             (&PREFACE[..], Some(Protocol::Http2)),
         ] {
             assert_eq!(judge(given), want, "{}", given.escape_ascii());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_still_sending_is_read_out_for_a_while() {
+        for (pause, pieces, want) in [(20, 5, 5), (200, 5, 1), (20, 500, 100)] {
+            let (mut client, server) = tokio::io::duplex(64);
+            let pace = Pace::new(false, Instant::now());
+            let opening = Opening {
+                bytes: [0; 24],
+                length: 0,
+            };
+            let mut paced = Paced::new(server, opening, pace);
+            let sending = tokio::spawn(async move {
+                let mut sent = 0;
+                while sent < pieces && client.write_all(b"more").await.is_ok() {
+                    sent += 1;
+                    sleep(Duration::from_millis(pause)).await;
+                }
+                sent
+            });
+            paced.shutdown().await.unwrap();
+            drop(paced);
+            let sent: u32 = sending.await.unwrap();
+            assert!(
+                sent.abs_diff(want) <= 1,
+                "{sent} of {pieces}, every {pause} ms"
+            );
         }
     }
 

@@ -11,7 +11,6 @@ against_both_mountings![
     another_request_is_refused_while_the_first_still_runs,
     fifty_at_once_are_executed_once,
     the_client_leaving_does_not_cancel_the_work,
-    the_lease_is_renewed_while_the_work_runs,
     the_same_request_is_in_progress_and_then_replayed,
     work_is_drained,
 ];
@@ -122,32 +121,6 @@ async fn the_client_leaving_does_not_cancel_the_work(mounting: Mounting) {
         (201, "true")
     );
     assert_eq!(api.origin.executions(), 1);
-}
-
-async fn the_lease_is_renewed_while_the_work_runs(mounting: Mounting) {
-    let lease = Duration::from_millis(500);
-    let setup = Setup::new().layers(move |api| api.lease(lease, Duration::from_millis(20)));
-    let api = setup.mount(mounting).await;
-    let draft = Draft::post("/v1/charges").key("full").idempotency_key("k");
-    let mut wire = api.wire().await;
-    wire.send(&draft.clone().origin("wait end").to_bytes())
-        .await;
-    api.origin.executes(1).await;
-    // Leases end by the store's clock, renewals come by the timer: each step is less than
-    // a lease, and all of them are more than several.
-    for step in 0..10 {
-        api.clock.advance(Duration::from_millis(250));
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        let reply = api.send(&draft).await;
-        assert_eq!(
-            reply.verdict(),
-            "409 idempotency_key_in_progress",
-            "step {step}"
-        );
-    }
-    api.origin.open("end");
-    assert!(matches!(wire.answer(false).await, Answer::Reply(_)));
-    assert_eq!(api.send(&draft).await.one("idempotent-replayed"), "true");
 }
 
 async fn work_is_drained(mounting: Mounting) {
