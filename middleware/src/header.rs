@@ -12,6 +12,12 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 /// `Idempotent-Replayed: true`, on a replay and only there.
 pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// `RateLimit`, of the IETF draft: where that option is on.
+pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// `RateLimit-Policy`, of the IETF draft: where that option is on.
+pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
 /// `Vestibule-Identity`: the signed assertion that tells the upstream who is calling.
 pub const VESTIBULE_IDENTITY: HeaderName = HeaderName::from_static("vestibule-identity");
 

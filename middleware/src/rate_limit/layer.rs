@@ -47,6 +47,12 @@ impl<C: Counters> RateLimitLayer<C> {
         self
     }
 
+    /// Writes the `RateLimit` fields of the IETF draft too.
+    pub fn ietf_fields(mut self) -> Self {
+        self.limiter = self.limiter.ietf_fields(true);
+        self
+    }
+
     /// Counts by something else than the caller's key family; a request for which
     /// there is nothing to count by is not limited.
     pub fn key_by(mut self, key_by: fn(&http::request::Parts) -> Option<Caller>) -> Self {

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::HeaderMap;
+
 use super::counters::Counters;
 use super::quota::{Quota, Verdict};
 use super::table::CounterTable;
@@ -17,6 +19,7 @@ pub struct Limiter<C> {
     quota: Quota,
     clock: SharedClock,
     when_lost: WhenLost,
+    ietf_fields: bool,
     /// What the store said last, to go on from.
     noted: Arc<Mutex<CounterTable>>,
 }
@@ -47,6 +50,7 @@ impl<C: Counters> Limiter<C> {
             quota,
             clock,
             when_lost: WhenLost::default(),
+            ietf_fields: false,
             noted,
         }
     }
@@ -55,6 +59,13 @@ impl<C: Counters> Limiter<C> {
     #[must_use]
     pub fn when_lost(mut self, when_lost: WhenLost) -> Self {
         self.when_lost = when_lost;
+        self
+    }
+
+    /// Whether the fields of the IETF draft are written beside ours; off by default.
+    #[must_use]
+    pub fn ietf_fields(mut self, written: bool) -> Self {
+        self.ietf_fields = written;
         self
     }
 
@@ -82,6 +93,14 @@ impl<C: Counters> Limiter<C> {
     pub async fn charge(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, ApiError> {
         let answer = self.counters.hit(caller, quota).await;
         self.settle(caller, quota, answer)
+    }
+
+    /// Tells a caller about its budget, in the headers of its response.
+    pub(crate) fn tell(&self, verdict: &Verdict, headers: &mut HeaderMap) {
+        verdict.write(headers);
+        if self.ietf_fields {
+            verdict.write_ietf(self.quota.window(), self.clock.now(), headers);
+        }
     }
 
     /// Notes what the store said, or judges without it.

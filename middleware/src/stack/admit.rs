@@ -141,7 +141,7 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
             }
             Err(refusal) => refusal.into_response(),
         };
-        verdict.write(response.headers_mut());
+        self.limiter.tell(&verdict, response.headers_mut());
         Ok(response)
     }
 
@@ -172,7 +172,7 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
             Ok(keyed) => self.answer(inner, keyed, decision).await?,
             Err(refusal) => refusal.into_response(),
         };
-        verdict.write(response.headers_mut());
+        self.limiter.tell(&verdict, response.headers_mut());
         Ok(response)
     }
 

@@ -31,6 +31,7 @@ pub struct ApiLayerBuilder<S, K> {
     routes: Result<Routes, InvalidRoute>,
     quota: Quota,
     when_limits_lost: WhenLost,
+    ietf_fields: bool,
     options: Options,
     trusted: Option<Verifier>,
     assertions_only: bool,
@@ -70,6 +71,7 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             routes: Ok(Routes::default()),
             quota: Quota::per_minute(PER_MINUTE),
             when_limits_lost: WhenLost::default(),
+            ietf_fields: false,
             options: Options::new(SystemClock::shared(), SystemEntropy::shared()),
             trusted: None,
             assertions_only: false,
@@ -117,6 +119,12 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
     /// the full limit, by default.
     pub fn when_limits_lost(mut self, when_lost: WhenLost) -> Self {
         self.when_limits_lost = when_lost;
+        self
+    }
+
+    /// Writes the `RateLimit` fields of the IETF draft too.
+    pub fn ietf_fields(mut self) -> Self {
+        self.ietf_fields = true;
         self
     }
 
@@ -229,7 +237,8 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
         let gate = Gate {
             authenticator: self.authenticator,
             limiter: Limiter::new(store.clone(), self.quota, clock.clone())
-                .when_lost(self.when_limits_lost),
+                .when_lost(self.when_limits_lost)
+                .ietf_fields(self.ietf_fields),
             executor: Executor::new(store.clone(), self.options),
             store,
         };

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Timestamp;
-use crate::header::{self, X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
+use crate::header::{
+    self, RATELIMIT, RATELIMIT_POLICY, X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET,
+};
 
 /// How many requests a caller may send in how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +202,19 @@ impl Verdict {
         headers.insert(X_RATELIMIT_LIMIT, limit);
         headers.insert(X_RATELIMIT_REMAINING, remaining);
         headers.insert(X_RATELIMIT_RESET, reset);
+    }
+
+    /// Writes `RateLimit-Policy` and `RateLimit`
+    /// ([draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/)).
+    pub(crate) fn write_ietf(&self, window: Duration, now: Timestamp, headers: &mut HeaderMap) {
+        let reset = header::whole_seconds(self.reset.since(now));
+        let (limit, window) = (self.limit, header::whole_seconds(window));
+        let policy = format!("\"default\";q={limit};w={window}");
+        let standing = format!("\"default\";r={};t={reset}", self.remaining);
+        for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, standing)] {
+            let value = HeaderValue::try_from(value).expect("numbers and a name are visible ASCII");
+            headers.insert(name, value);
+        }
     }
 
     /// What the store must have counted to say this, under a clock that shows `now`

@@ -75,7 +75,7 @@ where
             } else {
                 ApiError::rate_limit_exceeded(verdict.limit, verdict.wait).into_response()
             };
-            verdict.write(response.headers_mut());
+            limiter.tell(&verdict, response.headers_mut());
             Ok(response)
         })
     }

@@ -12,7 +12,9 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::header::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
+use crate::header::{
+    RATELIMIT, RATELIMIT_POLICY, X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET,
+};
 use crate::memory;
 use crate::principal::{Caller, Principal};
 use crate::rate_limit::{Quota, RateLimitLayer, WhenLost};
@@ -32,6 +34,20 @@ async fn every_response_tells_the_budget_and_a_refused_one_never_reaches_the_han
     }
     assert_eq!(world.executed(), 2);
     assert_eq!(world.send(Some(principal("b"))).await.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fields_of_the_draft_agree_with_ours() {
+    let mut world = World::new(Quota::per_minute(9));
+    let response = world.send(Some(principal("a"))).await;
+    assert!(!response.headers().contains_key(RATELIMIT));
+    world.layer = world.layer.ietf_fields();
+    sleep(Duration::from_millis(1_500)).await;
+    let response = world.send(Some(principal("a"))).await;
+    let headers = response.headers();
+    assert_eq!(headers[RATELIMIT_POLICY], "\"default\";q=9;w=60");
+    assert_eq!(headers[RATELIMIT], "\"default\";r=7;t=59");
+    assert_eq!(headers[X_RATELIMIT_REMAINING], "7");
 }
 
 #[tokio::test(start_paused = true)]
