@@ -11,7 +11,7 @@ use super::keyring::Keyring;
 use crate::body::Body;
 use crate::future::{BoxFuture, ready_clone};
 
-/// Middleware that lets a request through with its [`Principal`] and without its key.
+/// Middleware that lets a request through with its [`Principal`](crate::Principal) and without its key.
 ///
 /// A request that has a `Principal` already, from a team's own authentication or a valid
 /// assertion, passes as it is. See the [module docs](super) for an example.

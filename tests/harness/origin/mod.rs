@@ -40,7 +40,7 @@ use self::script::Script;
 
 /// The service behind the layers.
 ///
-/// See the [module docs](self) for its instructions. Clones are one origin.
+/// See the module docs for its instructions. Clones are one origin.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     shared: Arc<Shared>,
