@@ -47,7 +47,8 @@ impl<S: Counters> Counters for Guarded<S> {
         if self.store.is_local() {
             return self.store.hit(caller, quota).await;
         }
-        self.guard(HIT, self.store.hit(caller, quota)).await
+        // In a box, so that the future of a request to a local store has no room for it.
+        Box::pin(self.guard(HIT, self.store.hit(caller, quota))).await
     }
 }
 

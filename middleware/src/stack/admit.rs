@@ -1,5 +1,6 @@
 //! Whether a request is admitted: key, limit, policy and claim, in the order of contract §3.
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -88,11 +89,15 @@ where
 impl<S: Admission, K: Keyring> Gate<S, K> {
     /// Every request is moved into this future, so whatever is not the usual way of one
     /// has a box of its own.
-    async fn pass<T, B, R>(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, and a box over 1 KiB costs twice as much"
+    )]
+    fn pass<T, B, R>(
         self: Arc<Self>,
         mut inner: T,
         mut request: Request<B>,
-    ) -> Result<Response<Body<R>>, T::Error>
+    ) -> impl Future<Output = Result<Response<Body<R>>, T::Error>> + Send
     where
         T: Service<Request<RequestBody<B>>, Response = Response<R>, Error: Send, Future: Send>
             + Send
@@ -100,49 +105,52 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         B: HttpBody<Data: Send, Error: Send> + Send + 'static,
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
     {
-        if let Err(refusal) = self.authenticator.enter(&mut request).await {
-            return Ok(refusal.into_response());
-        }
-        let found = request
-            .extensions()
-            .get()
-            .cloned()
-            .unwrap_or(RouteMatch::Unmatched);
-        let is_vouched = request.extensions().get::<Vouched>().is_some();
-        if is_vouched || found.is_public() {
-            return Box::pin(uncharged(inner, request, found, is_vouched)).await;
-        }
-        let Some(principal) = request.extensions().get::<Principal>().cloned() else {
-            tracing::error!("a request came through authentication without a principal");
-            return Ok(ApiError::internal().into_response());
-        };
-        let judged = match judge::<S, B>(&request, found, &principal) {
-            Ok((policy, Some(key))) => {
-                return Box::pin(self.pass_keyed(inner, request, policy, key, &principal)).await;
+        async move {
+            if let Err(refusal) = self.authenticator.enter(&mut request).await {
+                return Ok(refusal.into_response());
             }
-            Ok((policy, None)) => Ok(policy),
-            Err(refusal) => Err(refusal),
-        };
-        let quota = self.limiter.quota_of(Some(&principal));
-        let verdict = match self.limiter.charge(principal.caller(), &quota).await {
-            Ok(verdict) => verdict,
-            Err(refusal) => return Ok(refusal.into_response()),
-        };
-        let mut response = match judged {
-            _ if !verdict.allowed => over_limit(&verdict),
-            Ok(policy) => {
-                let (request, wire) = capped(request, policy.bytes_allowed());
-                // Caught here, an answer to a panic still tells the caller's budget.
-                let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
-                let answer = within(policy.time_allowed(), call).await;
-                let mut response = answered(answer, wire.as_ref(), &policy)?;
-                response.headers_mut().remove(VESTIBULE_REPLAYED);
-                response
+            let found = request
+                .extensions()
+                .get()
+                .cloned()
+                .unwrap_or(RouteMatch::Unmatched);
+            let is_vouched = request.extensions().get::<Vouched>().is_some();
+            if is_vouched || found.is_public() {
+                return Box::pin(uncharged(inner, request, found, is_vouched)).await;
             }
-            Err(refusal) => refusal.into_response(),
-        };
-        self.limiter.tell(&verdict, response.headers_mut());
-        Ok(response)
+            let Some(principal) = request.extensions().get::<Principal>().cloned() else {
+                tracing::error!("a request came through authentication without a principal");
+                return Ok(ApiError::internal().into_response());
+            };
+            let judged = match judge::<S, B>(&request, found, &principal) {
+                Ok((policy, Some(key))) => {
+                    return Box::pin(self.pass_keyed(inner, request, policy, key, &principal))
+                        .await;
+                }
+                Ok((policy, None)) => Ok(policy),
+                Err(refusal) => Err(refusal),
+            };
+            let quota = self.limiter.quota_of(Some(&principal));
+            let verdict = match self.limiter.charge(principal.caller(), &quota).await {
+                Ok(verdict) => verdict,
+                Err(refusal) => return Ok(refusal.into_response()),
+            };
+            let mut response = match judged {
+                _ if !verdict.allowed => over_limit(&verdict),
+                Ok(policy) => {
+                    let (request, wire) = capped(request, policy.bytes_allowed());
+                    // Caught here, an answer to a panic still tells the caller's budget.
+                    let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
+                    let answer = within(policy.time_allowed(), call).await;
+                    let mut response = answered(answer, wire.as_ref(), &policy)?;
+                    response.headers_mut().remove(VESTIBULE_REPLAYED);
+                    response
+                }
+                Err(refusal) => refusal.into_response(),
+            };
+            self.limiter.tell(&verdict, response.headers_mut());
+            Ok(response)
+        }
     }
 
     async fn pass_keyed<T, B, R>(
