@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,14 +14,18 @@ use futures_util::stream;
 use harness::process::{Process, binary};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use tokio::sync::Notify;
 
 use super::world::{OPEN, get, send, service, soon, text};
 
 #[tokio::test]
 async fn sigterm_drains_and_sigint_does_not_wait() {
-    for (signal, slow_answer) in [("TERM", true), ("INT", false)] {
-        let router = Router::new().fallback(any(|| async {
-            tokio::time::sleep(Duration::from_millis(400)).await;
+    for (signal, is_answered) in [("TERM", true), ("INT", false)] {
+        let (arrived, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (arrives, release) = (Arc::clone(&arrived), Arc::clone(&released));
+        let router = Router::new().fallback(any(move || async move {
+            arrives.notify_one();
+            release.notified().await;
             "slow"
         }));
         let (mut process, edge, _folder) = serve(service(router).await, "").await;
@@ -28,14 +33,17 @@ async fn sigterm_drains_and_sigint_does_not_wait() {
             let response = tokio::time::timeout(Duration::from_secs(10), try_send(edge)).await;
             response.ok().flatten()
         });
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        soon(arrived.notified()).await;
         process.signal(signal);
+        if is_answered {
+            released.notify_one();
+        }
         // The service behind it runs on this very thread.
         let end = tokio::task::spawn_blocking(move || process.ended(Duration::from_secs(5)));
         let status = end.await.unwrap();
         assert!(status.success(), "{signal}: {status}");
         let answered = asked.await.unwrap().as_deref() == Some("slow");
-        assert_eq!(answered, slow_answer, "{signal}");
+        assert_eq!(answered, is_answered, "{signal}");
     }
 }
 
