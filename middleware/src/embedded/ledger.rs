@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use redb::{
-    Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition,
-    WriteTransaction,
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, Table,
+    TableDefinition, WriteTransaction,
 };
 
 use super::codec::{self, Malformed};
@@ -84,19 +84,15 @@ impl Ledger {
     /// Opens the file, or makes one that nobody else may read.
     pub(super) fn open(path: &Path, capacity: Capacity) -> Result<Self, OpenError> {
         file::create(path).map_err(|cause| OpenError::unusable(path, cause))?;
-        let database = Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(|cause| OpenError::database(path, cause))?;
-        let mut ledger = Self {
-            database,
-            usage: Usage::new(capacity),
-        };
-        match ledger.read_in() {
-            Ok(FORMAT) => Ok(ledger),
-            Ok(other) => Err(OpenError::format(path, other)),
-            Err(cause) => Err(OpenError::unusable(path, cause)),
-        }
+        let database = Builder::new().set_cache_size(CACHE_BYTES).create(path);
+        Self::read(path, capacity, database)
+    }
+
+    /// Opens the file that was there before. One that has gone is not replaced: live
+    /// records would be forgotten.
+    pub(super) fn reopen(path: &Path, capacity: Capacity) -> Result<Self, OpenError> {
+        let database = Builder::new().set_cache_size(CACHE_BYTES).open(path);
+        Self::read(path, capacity, database)
     }
 
     /// How many records are kept.
@@ -138,6 +134,22 @@ impl Ledger {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         Ok(transaction)
+    }
+
+    fn read(
+        path: &Path,
+        capacity: Capacity,
+        database: Result<Database, DatabaseError>,
+    ) -> Result<Self, OpenError> {
+        let mut ledger = Self {
+            database: database.map_err(|cause| OpenError::database(path, cause))?,
+            usage: Usage::new(capacity),
+        };
+        match ledger.read_in() {
+            Ok(FORMAT) => Ok(ledger),
+            Ok(other) => Err(OpenError::format(path, other)),
+            Err(cause) => Err(OpenError::unusable(path, cause)),
+        }
     }
 
     /// Counts what is kept, and says in which format; a new file gets this one.

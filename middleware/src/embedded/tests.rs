@@ -264,6 +264,22 @@ async fn a_claim_that_nobody_waits_for_is_not_made() {
 }
 
 #[tokio::test]
+async fn a_file_that_failed_is_opened_again_and_never_replaced() {
+    let subject = Embedded::new();
+    let [path, aside] = ["writer", "aside"].map(|name| subject.folder.path().join(name));
+    let mut writer = writer(&subject);
+    assert!(is_execute(&claimed(&mut writer, 1).await.unwrap()));
+    writer.ledger = None;
+    fs::rename(&path, &aside).unwrap();
+    let error = claimed(&mut writer, 2).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::NotSent);
+    assert!(!path.exists());
+    fs::rename(&aside, &path).unwrap();
+    let decision = claimed(&mut writer, 3).await.unwrap();
+    assert!(matches!(decision, Decision::InProgress { .. }));
+}
+
+#[tokio::test]
 async fn what_is_over_is_swept_out_of_the_file() {
     let subject = Embedded::new();
     for number in 0..20 {
@@ -326,6 +342,13 @@ fn writer(subject: &Embedded) -> Writer {
         Arc::default(),
     )
     .unwrap()
+}
+
+/// Claims a key in a batch of its own.
+async fn claimed(writer: &mut Writer, token: u128) -> Result<Decision, StoreError> {
+    let (asker, answer) = Asker::new();
+    writer.write(&mut [Step::Claim(attempt("key", token), asker)]);
+    answer.await.unwrap()
 }
 
 /// Writes one entry into a file that is not open.

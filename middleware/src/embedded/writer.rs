@@ -20,7 +20,7 @@ pub(super) struct Writer {
     counters: Arc<CounterShards>,
     pub(super) tally: Arc<Tally>,
     /// Nothing after the file has failed, until it can be opened again.
-    ledger: Option<Ledger>,
+    pub(super) ledger: Option<Ledger>,
     /// When the counters are due, by [`Clock::elapsed`](crate::clock::Clock::elapsed).
     snapshot_at: Duration,
 }
@@ -112,7 +112,7 @@ impl Writer {
         work: impl FnOnce(&mut Page<'_>) -> Result<(), redb::Error>,
     ) -> Result<(), WriteError> {
         if self.ledger.is_none() {
-            let opened = Ledger::open(&self.path, self.capacity);
+            let opened = Ledger::reopen(&self.path, self.capacity);
             self.ledger = Some(opened.map_err(WriteError::not_applied)?);
         }
         let ledger = self.ledger.as_mut().expect("it was just opened");
