@@ -1,6 +1,5 @@
 //! The file: its tables, and one step at a time inside a transaction.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use redb::{
 use super::codec::{self, Malformed};
 use super::error::{OpenError, WriteError};
 use super::file;
+use super::usage::{Capacity, Load, Usage};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::idempotency::{Attempt, Decision, Outcome, Owner, Record};
@@ -21,13 +21,6 @@ use crate::idempotency::{Attempt, Decision, Outcome, Owner, Record};
 pub(super) struct Ledger {
     database: Database,
     usage: Usage,
-}
-
-/// How much a file may hold in all.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Capacity {
-    pub(super) records: usize,
-    pub(super) bytes: usize,
 }
 
 /// The tables within one transaction.
@@ -51,21 +44,6 @@ pub(super) enum StepError {
     /// The file failed: no step of the transaction counts.
     #[error(transparent)]
     File(#[from] redb::Error),
-}
-
-/// What is kept, counted in memory.
-#[derive(Debug)]
-struct Usage {
-    capacity: Capacity,
-    all: Load,
-    callers: HashMap<Box<[u8]>, Load>,
-}
-
-/// So many records, of so many bytes together.
-#[derive(Clone, Copy, Debug, Default)]
-struct Load {
-    records: usize,
-    bytes: usize,
 }
 
 /// A record as it lies in the file.
@@ -366,69 +344,6 @@ impl StepError {
     }
 }
 
-// === impl Usage ===
-
-impl Usage {
-    fn new(capacity: Capacity) -> Self {
-        Self {
-            capacity,
-            all: Load::default(),
-            callers: HashMap::new(),
-        }
-    }
-
-    /// Whether one load has room in the place of another: in the file, and in the share
-    /// of its caller, which may not fill it for the others. What takes no more than
-    /// before always has: the file may hold more than a new capacity allows.
-    fn has_room(&self, caller: &[u8], added: Load, freed: Load) -> bool {
-        let share = Load {
-            records: (self.capacity.records / SHARE).max(1),
-            bytes: self.capacity.bytes / SHARE,
-        };
-        let whole = Load {
-            records: self.capacity.records,
-            bytes: self.capacity.bytes,
-        };
-        let own = self.callers.get(caller).copied().unwrap_or_default();
-        own.grows_within(share, added, freed) && self.all.grows_within(whole, added, freed)
-    }
-
-    fn exchange(&mut self, caller: &[u8], added: Load, freed: Load) {
-        self.all.exchange(added, freed);
-        let mut own = self.callers.get(caller).copied().unwrap_or_default();
-        own.exchange(added, freed);
-        if own.records == 0 {
-            self.callers.remove(caller);
-        } else if let Some(held) = self.callers.get_mut(caller) {
-            *held = own;
-        } else {
-            self.callers.insert(caller.into(), own);
-        }
-    }
-}
-
-// === impl Load ===
-
-impl Load {
-    /// One record of so many bytes.
-    const fn of(bytes: usize) -> Self {
-        Self { records: 1, bytes }
-    }
-
-    fn grows_within(self, most: Self, added: Self, freed: Self) -> bool {
-        let within = |held: usize, most: usize, added: usize, freed: usize| {
-            added <= freed || held.saturating_add(added - freed) <= most
-        };
-        within(self.records, most.records, added.records, freed.records)
-            && within(self.bytes, most.bytes, added.bytes, freed.bytes)
-    }
-
-    fn exchange(&mut self, added: Self, freed: Self) {
-        self.records = (self.records + added.records).saturating_sub(freed.records);
-        self.bytes = (self.bytes.saturating_add(added.bytes)).saturating_sub(freed.bytes);
-    }
-}
-
 // === impl Place ===
 
 impl Place {
@@ -467,9 +382,6 @@ const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 
 /// Of the tables. A file of another format is not opened.
 const FORMAT: u64 = 1;
-
-/// One caller may take a quarter of the store (contract §6).
-const SHARE: usize = 4;
 
 /// A claim makes room for itself and for one more, so the file's content shrinks after a peak.
 const SWEPT_AT_ONCE: usize = 2;

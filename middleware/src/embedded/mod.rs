@@ -45,6 +45,7 @@ mod error;
 mod file;
 mod ledger;
 mod step;
+mod usage;
 mod writer;
 
 use std::fmt;
@@ -59,8 +60,8 @@ use tokio::sync::oneshot;
 
 use self::counters::CounterShards;
 pub use self::error::OpenError;
-use self::ledger::Capacity;
 use self::step::{Asker, Change, Step};
+use self::usage::Capacity;
 use self::writer::{Tally, Writer};
 use crate::clock::SharedClock;
 use crate::error::StoreError;

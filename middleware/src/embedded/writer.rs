@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::counters::CounterShards;
 use super::error::{OpenError, WriteError};
-use super::ledger::{Capacity, Ledger, Page};
+use super::ledger::{Ledger, Page};
 use super::step::Step;
+use super::usage::Capacity;
 use crate::clock::{SharedClock, Timestamp};
 
 /// What the writer's thread owns.
