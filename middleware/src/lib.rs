@@ -64,6 +64,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `axum` | extractors for [`Principal`], [`CorrelationId`] and [`Claim`]; `IntoResponse` for [`ApiError`] |
+//! | `embedded` | the store of one process in a file: records survive a crash |
 //! | `test-util` | `testing`: a clock to set, a store to break, and the cases that every store must pass |
 
 pub mod api_key;
@@ -73,6 +74,8 @@ mod budget;
 pub mod clock;
 mod context;
 pub mod correlation_id;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod entropy;
 pub mod error;
 #[cfg(feature = "axum")]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::clock::{SharedClock, SystemClock};
+#[cfg(feature = "embedded")]
+use crate::embedded;
 use crate::error::StoreError;
 use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
 use crate::memory;
@@ -20,7 +22,8 @@ use crate::stack::{Admission, Admitted};
 ///
 /// let store = Store::open("memory:").await.unwrap();
 /// let fault = Store::open("mongo://db").await.unwrap_err();
-/// assert_eq!(fault.to_string(), "store \"mongo://db\": there is no such kind of store; it can be \"memory:\"");
+/// let said = fault.to_string();
+/// assert!(said.starts_with("store \"mongo://db\": there is no such kind of store; it can be \"memory:\""));
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -28,6 +31,9 @@ use crate::stack::{Admission, Admitted};
 pub enum Store {
     /// `memory:`: this process's own.
     Memory(memory::Store),
+    /// `file:PATH`: this process's own, in a file that outlasts it.
+    #[cfg(feature = "embedded")]
+    Embedded(embedded::Store),
 }
 
 /// A store that cannot be opened.
@@ -35,7 +41,22 @@ pub enum Store {
 #[error("store \"{address}\": {fault}")]
 pub struct OpenError {
     address: String,
-    fault: &'static str,
+    fault: Fault,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("there is no such kind of store; it can be {KINDS}")]
+    Unknown,
+    #[cfg(feature = "embedded")]
+    #[error(transparent)]
+    Embedded(#[from] embedded::OpenError),
+    #[cfg(feature = "embedded")]
+    #[error("a path is missing after \"file:\"")]
+    NoPath,
+    #[cfg(not(feature = "embedded"))]
+    #[error("this program was built without feature \"embedded\"")]
+    NotBuiltIn,
 }
 
 // === impl Store ===
@@ -45,7 +66,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] where no store of ours has such an address.
+    /// [`OpenError`] where no store of ours has such an address, or its file cannot be opened.
     #[expect(
         clippy::unused_async,
         reason = "every other kind of store is connected to"
@@ -58,14 +79,24 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] where no store of ours has such an address.
+    /// [`OpenError`] where no store of ours has such an address, or its file cannot be opened.
     pub fn with_clock(address: &str, clock: SharedClock) -> Result<Self, OpenError> {
-        match address {
-            "memory:" => Ok(Self::Memory(memory::Store::new(clock))),
-            _ => Err(OpenError {
-                address: address.to_owned(),
-                fault: "there is no such kind of store; it can be \"memory:\"",
-            }),
+        Self::of_kind(address, clock).map_err(|fault| OpenError {
+            address: address.to_owned(),
+            fault,
+        })
+    }
+
+    fn of_kind(address: &str, clock: SharedClock) -> Result<Self, Fault> {
+        match address.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory(memory::Store::new(clock))),
+            #[cfg(feature = "embedded")]
+            Some(("file", "")) => Err(Fault::NoPath),
+            #[cfg(feature = "embedded")]
+            Some(("file", path)) => Ok(Self::Embedded(embedded::Store::open(path, clock)?)),
+            #[cfg(not(feature = "embedded"))]
+            Some(("file", _)) => Err(Fault::NotBuiltIn),
+            _ => Err(Fault::Unknown),
         }
     }
 }
@@ -74,12 +105,16 @@ impl Counters for Store {
     fn is_local(&self) -> bool {
         match self {
             Self::Memory(store) => Counters::is_local(store),
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => Counters::is_local(store),
         }
     }
 
     async fn hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
         match self {
             Self::Memory(store) => store.hit(caller, quota).await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => store.hit(caller, quota).await,
         }
     }
 }
@@ -88,18 +123,24 @@ impl Records for Store {
     fn is_local(&self) -> bool {
         match self {
             Self::Memory(store) => Records::is_local(store),
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => Records::is_local(store),
         }
     }
 
     async fn claim(&self, attempt: &Attempt) -> Result<Decision, StoreError> {
         match self {
             Self::Memory(store) => store.claim(attempt).await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => store.claim(attempt).await,
         }
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {
         match self {
             Self::Memory(store) => store.renew(owner, lease).await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => store.renew(owner, lease).await,
         }
     }
 
@@ -111,12 +152,16 @@ impl Records for Store {
     ) -> Result<bool, StoreError> {
         match self {
             Self::Memory(store) => store.finish(owner, outcome, retention).await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => store.finish(owner, outcome, retention).await,
         }
     }
 
     async fn release(&self, owner: &Owner) -> Result<bool, StoreError> {
         match self {
             Self::Memory(store) => store.release(owner).await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => store.release(owner).await,
         }
     }
 }
@@ -125,12 +170,56 @@ impl Admission for Store {
     fn is_one_step(&self) -> bool {
         match self {
             Self::Memory(store) => store.is_one_step(),
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => store.is_one_step(),
         }
     }
 
     async fn admit(&self, caller: &Caller, quota: &Quota, attempt: &Attempt) -> Admitted {
         match self {
             Self::Memory(store) => store.admit(caller, quota, attempt).await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => store.admit(caller, quota, attempt).await,
         }
+    }
+}
+
+/// What an address can be.
+const KINDS: &str = if cfg!(feature = "embedded") {
+    "\"memory:\" or \"file:PATH\""
+} else {
+    "\"memory:\""
+};
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_opens_nothing_is_told_with_what_it_can_be() {
+        for (address, want) in [
+            ("file:", "a path is missing after \"file:\""),
+            (
+                "mongo://db",
+                "there is no such kind of store; it can be \"memory:\" or \"file:PATH\"",
+            ),
+            (
+                "memory:8",
+                "there is no such kind of store; it can be \"memory:\" or \"file:PATH\"",
+            ),
+        ] {
+            let fault = Store::open(address).await.unwrap_err();
+            assert_eq!(fault.to_string(), format!("store {address:?}: {want}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_opened_once_by_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("file:{}", folder.path().join("store").display());
+        let store = Store::open(&address).await.unwrap();
+        assert!(Counters::is_local(&store) && !Records::is_local(&store));
+        let fault = Store::open(&address).await.unwrap_err().to_string();
+        assert!(fault.contains("is in use by another process"), "{fault}");
     }
 }

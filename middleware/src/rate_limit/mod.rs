@@ -49,4 +49,6 @@ pub use self::layer::RateLimitLayer;
 pub use self::limiter::{Limiter, WhenLost};
 pub use self::quota::{Counter, Quota, Verdict};
 pub use self::service::RateLimit;
+#[cfg(feature = "embedded")]
+pub(crate) use self::table::Counted;
 pub(crate) use self::table::CounterTable;

@@ -18,13 +18,14 @@ pub(crate) struct CounterTable {
     capacity: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Counted {
-    counter: Counter,
+/// A counter, and how long it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) counter: Counter,
     /// From then on the counter says no more than none would.
-    ends: Timestamp,
+    pub(crate) ends: Timestamp,
     /// How far ahead its end can be; one that is further was set under another clock.
-    span: Duration,
+    pub(crate) span: Duration,
 }
 
 // === impl CounterTable ===
@@ -78,6 +79,21 @@ impl CounterTable {
             span: quota.span(),
         };
         self.write(caller, noted, now);
+    }
+
+    /// Those that still count.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn counting(&self, now: Timestamp) -> impl Iterator<Item = (&Caller, &Counted)> {
+        let counters = self.counters.iter();
+        counters.filter(move |(_, counted)| !counted.is_over(now))
+    }
+
+    /// Goes on from what was counted before; without room the caller starts anew.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn restore(&mut self, caller: &Caller, counted: Counted, now: Timestamp) {
+        if !counted.is_over(now) {
+            self.write(caller, counted, now);
+        }
     }
 
     fn write(&mut self, caller: &Caller, counted: Counted, now: Timestamp) -> bool {

@@ -12,10 +12,15 @@
 //!
 //! The exhaustive model of the same steps is among the integration tests.
 
+#[cfg(feature = "embedded")]
+mod parts;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "embedded")]
+pub(crate) use self::parts::Parts;
 use super::key::IdempotencyKey;
 use super::replay::KeptResponse;
 use crate::clock::Timestamp;
@@ -108,9 +113,12 @@ pub struct Record {
     expires: Timestamp,
 }
 
+/// How far a record has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
+    /// Somebody may be at it until then.
     Claimed { lease_ends: Timestamp },
+    /// Only its retention can end it.
     Ended(Outcome),
 }
 

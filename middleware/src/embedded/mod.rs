@@ -1,0 +1,293 @@
+//! The store of a single process that remembers: records and counters in one file.
+//!
+//! # Example
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use vestibule::clock::SystemClock;
+//! use vestibule::embedded::Store;
+//! use vestibule::rate_limit::{Counters, Quota};
+//! use vestibule::Caller;
+//!
+//! let folder = tempfile::tempdir().unwrap();
+//! let path = folder.path().join("store.redb");
+//! let store = Store::open(&path, SystemClock::shared()).unwrap();
+//! let verdict = store.hit(&Caller::new("live", "family"), &Quota::per_minute(60)).await.unwrap();
+//! assert_eq!(verdict.remaining, 59);
+//!
+//! let fault = Store::open(&path, SystemClock::shared()).unwrap_err();
+//! assert!(fault.to_string().ends_with("is in use by another process, or by another store of this one"));
+//! # }
+//! ```
+//!
+//! **Records** are on the disk before they are answered, so a crash or a power cut forgets
+//! neither a claim nor a kept response. One thread writes: the steps that wait while
+//! it does become its next transaction, so a hundred of them cost one wait for the
+//! disk. A claim for an upstream that de-duplicates is answered as soon as it is judged:
+//! should it be lost, that upstream still knows what it has executed (contract §6).
+//!
+//! **Counters** are in memory, and are written down once a second where they changed and
+//! when the last clone of the store is dropped. A crash forgets what was counted since:
+//! a caller may then send again what it sent within that second. A snapshot that cannot
+//! be read is skipped with a warning.
+//!
+//! Dropping the last clone waits until the file is closed, for as long as five seconds.
+//! A file is used by one process at a time, is made readable for its owner alone, and
+//! opens again after a crash. It never shrinks; what is over makes room for what is new.
+//!
+//! Where the disk fails, a step is an error and the file is opened again for the next one. A
+//! disk that hangs costs a keyed request its deadline, like a store that is lost
+//! (contract §7); limits do not ask it.
+
+mod codec;
+mod counters;
+mod error;
+mod file;
+mod ledger;
+mod step;
+mod usage;
+mod writer;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use self::counters::CounterShards;
+pub use self::error::OpenError;
+use self::step::{Asker, Change, Step};
+use self::usage::Capacity;
+use self::writer::{Tally, Writer};
+use crate::clock::SharedClock;
+use crate::error::StoreError;
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use crate::principal::Caller;
+use crate::rate_limit::{Counters, Quota, Verdict};
+use crate::stack::Admission;
+
+/// Counters in memory and records in a file.
+///
+/// See the [module docs](self) for an example.
+#[derive(Clone, Debug)]
+pub struct Store {
+    clock: SharedClock,
+    counters: Arc<CounterShards>,
+    tally: Arc<Tally>,
+    thread: Arc<Thread>,
+}
+
+/// How much a store may hold.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Options {
+    callers: usize,
+    capacity: Capacity,
+}
+
+/// The way to the writer's thread.
+struct Thread {
+    /// Nothing once it is being closed.
+    steps: Option<SyncSender<Step>>,
+    /// Disconnected when the file is closed.
+    closed: Mutex<Receiver<()>>,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Opens the file, or makes it, with the usual [`Options`].
+    ///
+    /// Blocks while the file is read in; after a crash, while it is repaired.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] where the file is in use, is none of ours or cannot be made.
+    pub fn open(path: impl AsRef<Path>, clock: SharedClock) -> Result<Self, OpenError> {
+        Options::default().open(path, clock)
+    }
+
+    /// How many records the file holds.
+    pub fn records_held(&self) -> usize {
+        self.tally.records.load(Ordering::Acquire)
+    }
+
+    /// How many transactions were committed; steps that wait together share one.
+    pub fn commits(&self) -> u64 {
+        self.tally.commits.load(Ordering::Acquire)
+    }
+
+    async fn change(&self, owner: &Owner, change: Change) -> Result<bool, StoreError> {
+        let (asker, answer) = Asker::new();
+        self.thread
+            .ask(Step::Change(owner.clone(), change, asker), answer)
+            .await
+    }
+}
+
+impl Counters for Store {
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    async fn hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        let verdict = self.counters.hit(caller, quota, self.clock.now());
+        verdict.ok_or_else(StoreError::full)
+    }
+}
+
+/// Not local: a disk may hang, and then the deadlines of a lost store hold.
+impl Records for Store {
+    async fn claim(&self, attempt: &Attempt) -> Result<Decision, StoreError> {
+        let (asker, answer) = Asker::new();
+        self.thread
+            .ask(Step::Claim(attempt.clone(), asker), answer)
+            .await
+    }
+
+    async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {
+        self.change(owner, Change::Renew(lease)).await
+    }
+
+    async fn finish(
+        &self,
+        owner: &Owner,
+        outcome: &Outcome,
+        retention: Duration,
+    ) -> Result<bool, StoreError> {
+        self.change(owner, Change::Finish(outcome.clone(), retention))
+            .await
+    }
+
+    async fn release(&self, owner: &Owner) -> Result<bool, StoreError> {
+        self.change(owner, Change::Release).await
+    }
+}
+
+impl Admission for Store {}
+
+// === impl Options ===
+
+impl Options {
+    /// Room for so many callers' counters.
+    pub fn callers(mut self, callers: usize) -> Self {
+        self.callers = callers;
+        self
+    }
+
+    /// Room for so many records.
+    pub fn records(mut self, records: usize) -> Self {
+        self.capacity.records = records;
+        self
+    }
+
+    /// Room for records of so many bytes together.
+    pub fn record_bytes(mut self, bytes: usize) -> Self {
+        self.capacity.bytes = bytes;
+        self
+    }
+
+    /// See [`Store::open`]. A file that holds more than it may now keeps what it holds.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] where the file is in use, is none of ours or cannot be made.
+    pub fn open(self, path: impl AsRef<Path>, clock: SharedClock) -> Result<Store, OpenError> {
+        let path = path.as_ref().to_owned();
+        let counters = Arc::new(CounterShards::new(self.callers));
+        let tally = Arc::default();
+        let writer = Writer::open(
+            path.clone(),
+            self.capacity,
+            Arc::clone(&clock),
+            Arc::clone(&counters),
+            Arc::clone(&tally),
+        )?;
+        let thread = Thread::start(writer).map_err(|cause| OpenError::unusable(&path, cause))?;
+        Ok(Store {
+            clock,
+            counters,
+            tally,
+            thread: Arc::new(thread),
+        })
+    }
+}
+
+impl Default for Options {
+    /// Room for 100,000 callers, and for a million records of a gibibyte together, of
+    /// which one caller may take a quarter.
+    fn default() -> Self {
+        Self {
+            callers: 100_000,
+            capacity: Capacity {
+                records: 1_000_000,
+                bytes: 1 << 30,
+            },
+        }
+    }
+}
+
+// === impl Thread ===
+
+impl Thread {
+    fn start(writer: Writer) -> std::io::Result<Self> {
+        let (steps, waiting) = mpsc::sync_channel(WAITING_MAX);
+        let (open, closed) = mpsc::channel();
+        thread::Builder::new()
+            .name("vestibule-store".to_owned())
+            .spawn(move || {
+                writer.run(&waiting);
+                drop(open);
+            })?;
+        Ok(Self {
+            steps: Some(steps),
+            closed: Mutex::new(closed),
+        })
+    }
+
+    /// Hands a step over and waits for its answer. Where too many wait, this one does
+    /// not: the disk has stopped.
+    async fn ask<T>(
+        &self,
+        step: Step,
+        answer: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let steps = self.steps.as_ref().expect("taken by drop alone");
+        if steps.try_send(step).is_err() {
+            return Err(StoreError::not_sent());
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            Err(lost) => Err(StoreError::unanswered().because(lost)),
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.steps = None;
+        let closed = self.closed.get_mut();
+        let closed = closed.unwrap_or_else(PoisonError::into_inner);
+        // Nothing is ever sent: it ends when the thread does, or when the disk hangs.
+        let _ended = closed.recv_timeout(CLOSED_WITHIN);
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Thread").finish_non_exhaustive()
+    }
+}
+
+/// Several batches: what waits longer than that is past its deadline.
+const WAITING_MAX: usize = 1024;
+
+/// A disk that takes longer does not hold up the end of the process.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;
