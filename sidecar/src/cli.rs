@@ -28,7 +28,7 @@ pub(crate) enum Command {
     /// Manage the API keys of a key file.
     Keys {
         #[command(subcommand)]
-        command: KeysCommand,
+        command: Box<KeysCommand>,
     },
 }
 
