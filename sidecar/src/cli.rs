@@ -1,8 +1,11 @@
 //! The commands of the binary.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use vestibule::api_key::KeyFormat;
+use vestibule_sidecar::keys::{Change, Expiry, is_scope, span};
 
 /// The vestibule layers in front of a service: correlation ids, API keys, rate limits,
 /// Idempotency-Key replay.
@@ -22,4 +25,233 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Manage the API keys of a key file.
+    Keys {
+        #[command(subcommand)]
+        command: Box<KeysCommand>,
+    },
+}
+
+/// What is done with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key; its secret is shown this once.
+    Create {
+        #[command(flatten)]
+        place: Place,
+        /// The account that the key belongs to.
+        #[arg(long)]
+        account: String,
+        /// What the key is made for: live, test, or another word.
+        #[arg(long, default_value = "live", value_parser = word)]
+        env: String,
+        #[command(flatten)]
+        fields: Fields,
+    },
+    /// List the keys.
+    List {
+        #[command(flatten)]
+        place: Place,
+        /// Only those of this account.
+        #[arg(long)]
+        account: Option<String>,
+    },
+    /// Show one key.
+    Show {
+        #[command(flatten)]
+        place: Place,
+        /// The id of the key.
+        id: String,
+    },
+    /// Change a key's fields; those that are not named stay.
+    Update {
+        #[command(flatten)]
+        place: Place,
+        /// The id of the key.
+        id: String,
+        #[command(flatten)]
+        fields: Fields,
+        /// Lift the restriction to agents.
+        #[arg(long, conflicts_with = "agent")]
+        all_agents: bool,
+    },
+    /// Make a new key of the same family, and let the old one live for an overlap.
+    Rotate {
+        #[command(flatten)]
+        place: Place,
+        /// The id of the old key.
+        id: String,
+        /// How long the old key stays good: 90s, 15m, 24h, 30d; 0s ends it now.
+        #[arg(long, value_name = "SPAN", value_parser = overlap)]
+        overlap: Duration,
+        /// When the new key ends, instead of living as long as the old one was to.
+        #[arg(long, value_name = "30d|TIME|never", value_parser = expiry)]
+        expires: Option<Expiry>,
+    },
+    /// Take a key back, now.
+    Revoke {
+        #[command(flatten)]
+        place: Place,
+        /// The id of the key.
+        id: String,
+    },
+    /// Take records as JSON Lines, with a secret or a digest each; all of them or none.
+    Import {
+        #[command(flatten)]
+        place: Place,
+        /// The lines; - is standard input.
+        #[arg(value_name = "FILE|-")]
+        from: PathBuf,
+        /// Take secrets of another make too: 16 to 256 visible characters.
+        #[arg(long)]
+        opaque: bool,
+    },
+    /// Print all records as JSON Lines, as import takes them: digests, never secrets.
+    Export {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Read a key from standard input, and tell whom it belongs to or why it would be refused.
+    Verify {
+        #[command(flatten)]
+        place: Place,
+        /// Judge as a place that serves this environment only.
+        #[arg(long, value_parser = word)]
+        env: Option<String>,
+        /// Take keys of another make too.
+        #[arg(long)]
+        opaque: bool,
+    },
+    /// Print the regular expression by which scanners of secrets find keys.
+    Pattern {
+        /// The first part of the keys; any by default.
+        #[arg(long, value_parser = word)]
+        brand: Option<String>,
+    },
+}
+
+/// Where the keys are.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// The first part of a key: mk in mk_live_…
+    #[arg(long, value_parser = word)]
+    pub(crate) brand: Option<String>,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The key file, or what names it.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Source {
+    /// The key file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The configuration of a sidecar, with the key file and the brand.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// What can be said about a key.
+#[derive(Debug, Args)]
+pub(crate) struct Fields {
+    /// What the key may do: resource:action, or * for all; several, or separated by commas.
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', value_parser = scope)]
+    scope: Vec<String>,
+    /// An agent that the key is restricted to; several, or separated by commas.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    agent: Vec<String>,
+    /// What people call the key.
+    #[arg(long)]
+    name: Option<String>,
+    /// Requests a minute, or default.
+    #[arg(long, value_name = "N", value_parser = number)]
+    per_minute: Option<Number>,
+    /// Requests at once, or default.
+    #[arg(long, value_name = "N", value_parser = number)]
+    burst: Option<Number>,
+    /// When the key ends by itself: so long from now, a moment of RFC 3339, or never.
+    #[arg(long, value_name = "30d|TIME|never", value_parser = expiry)]
+    expires: Option<Expiry>,
+}
+
+/// A number, or none for the default.
+#[derive(Clone, Copy, Debug)]
+struct Number(Option<u32>);
+
+// === impl Fields ===
+
+impl Fields {
+    /// What was said.
+    pub(crate) fn change(&self) -> Change {
+        let mut change = Change::default();
+        if let Some(name) = &self.name {
+            change = change.name(name);
+        }
+        if !self.scope.is_empty() {
+            change = change.scopes(&self.scope);
+        }
+        if !self.agent.is_empty() {
+            change = change.agents(Some(&self.agent));
+        }
+        if let Some(Number(limit)) = self.per_minute {
+            change = change.per_minute(limit);
+        }
+        if let Some(Number(burst)) = self.burst {
+            change = change.burst(burst);
+        }
+        if let Some(expires) = &self.expires {
+            change = change.expires(expires.clone());
+        }
+        change
+    }
+}
+
+fn word(text: &str) -> Result<String, &'static str> {
+    let is_word = KeyFormat::is_word(text);
+    is_word
+        .then(|| text.to_owned())
+        .ok_or("expected 1 to 16 lower-case letters and digits")
+}
+
+fn scope(text: &str) -> Result<String, &'static str> {
+    let is_scope = is_scope(text);
+    is_scope
+        .then(|| text.to_owned())
+        .ok_or("expected resource:action, or * for all")
+}
+
+fn number(text: &str) -> Result<Number, &'static str> {
+    match (text, text.parse()) {
+        ("default", _) => Ok(Number(None)),
+        (_, Ok(number @ 1..)) => Ok(Number(Some(number))),
+        _ => Err("expected a whole number from 1 to 4294967295, or default"),
+    }
+}
+
+fn overlap(text: &str) -> Result<Duration, &'static str> {
+    span(text).ok_or("expected a span like 90s, 15m, 24h or 30d")
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "clap takes parsers that may refuse; the schema of the key file does so later"
+)]
+fn expiry(text: &str) -> Result<Expiry, &'static str> {
+    Ok(Expiry::parse(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_fit_together() {
+        Cli::command().debug_assert();
+    }
 }

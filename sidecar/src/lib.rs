@@ -35,6 +35,7 @@ mod admin;
 pub mod config;
 mod connection;
 mod hop_by_hop;
+pub mod keys;
 mod lifecycle;
 mod listen;
 mod sidecar;

@@ -1,6 +1,7 @@
 //! The binary `vestibule`: reads its arguments, runs, and says why where it cannot.
 
 mod cli;
+mod manage;
 
 use std::error::Error;
 use std::io::Write;
@@ -21,7 +22,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     log_to_stderr();
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             complain(&*error);
             ExitCode::FAILURE
@@ -29,9 +30,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     match cli.command {
-        Command::Serve { config } => Ok(Sidecar::new(Config::read(config)?).run_and_tell(tell)?),
+        Command::Serve { config } => {
+            Sidecar::new(Config::read(config)?).run_and_tell(tell)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Keys { command } => manage::run(&command),
     }
 }
 

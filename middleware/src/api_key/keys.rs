@@ -177,12 +177,21 @@ impl Keys {
         self.len() == 0
     }
 
+    /// The records of the keys, in the order of their ids.
+    pub fn records(&self) -> Vec<Arc<KeyRecord>> {
+        let ring = self.shared.ring.load();
+        let mut records: Vec<_> = ring.by_id.values().cloned().collect();
+        records.sort_by(|one, other| {
+            let ids = (one.principal().key_id(), other.principal().key_id());
+            ids.0.cmp(ids.1)
+        });
+        records
+    }
+
     /// The keys in the schema of a key file, in the order of their ids.
     pub fn to_json(&self) -> serde_json::Value {
-        let ring = self.shared.ring.load();
-        let mut records: Vec<&KeyRecord> = ring.by_id.values().map(AsRef::as_ref).collect();
-        records.sort_by_key(|record| record.principal().key_id());
-        schema::write(records)
+        let records = self.records();
+        schema::write(records.iter().map(AsRef::as_ref))
     }
 
     fn change(&self, next: impl FnOnce(&Ring) -> Result<Ring, Problem>) -> Result<(), KeysError> {
@@ -218,6 +227,14 @@ impl fmt::Debug for Keys {
             .field("len", &self.len())
             .field("watching", &self.shared.watcher.get().is_some())
             .finish_non_exhaustive()
+    }
+}
+
+// === impl KeysError ===
+
+impl From<SchemaError> for KeysError {
+    fn from(error: SchemaError) -> Self {
+        nameless(error.into())
     }
 }
 

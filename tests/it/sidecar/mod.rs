@@ -8,6 +8,7 @@
 mod connections;
 mod drain;
 mod faults;
+mod keys;
 mod layers;
 mod messages;
 mod process;

@@ -1,5 +1,6 @@
 //! The one shape of key records as JSON, read and written; `keys.md` documents it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -7,6 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::digest::Digest;
+use super::keys::KeysError;
 use super::record::{KeyRecord, KeyRecordBuilder};
 use crate::clock::Timestamp;
 
@@ -21,7 +23,7 @@ pub(super) struct SchemaError {
 
 /// The records in a key file.
 pub(super) fn read(file: &Value) -> Result<Vec<Arc<KeyRecord>>, SchemaError> {
-    let file = Object::new(file, String::new())?;
+    let file = Object::new(file, Place::Whole("the file"))?;
     file.only(&["version", "keys"], "version or keys")?;
     if file.fields.get("version") != Some(&json!(VERSION)) {
         return Err(file.wrong("version", "1"));
@@ -31,7 +33,7 @@ pub(super) fn read(file: &Value) -> Result<Vec<Arc<KeyRecord>>, SchemaError> {
     };
     keys.iter()
         .enumerate()
-        .map(|(index, key)| Object::new(key, format!("keys[{index}]"))?.record())
+        .map(|(index, key)| Object::new(key, Place::Part(format!("keys[{index}]")))?.record())
         .collect()
 }
 
@@ -44,21 +46,42 @@ pub(super) fn write<'a>(records: impl IntoIterator<Item = &'a KeyRecord>) -> Val
 /// An object of the file and where it stands.
 struct Object<'a> {
     fields: &'a Map<String, Value>,
-    place: String,
+    place: Place,
+}
+
+/// Where an object stands, as an error names it.
+enum Place {
+    /// The object is all there is.
+    Whole(&'static str),
+    Part(String),
+}
+
+// === impl KeyRecord ===
+
+impl KeyRecord {
+    /// The record that a JSON object of the schema is, as in the list of a key file.
+    ///
+    /// # Errors
+    ///
+    /// [`KeysError`]: a sentence that names the field, what was found and what is allowed.
+    pub fn from_json(record: &Value) -> Result<Arc<Self>, KeysError> {
+        Ok(Object::new(record, Place::Whole("the record"))?.record()?)
+    }
+
+    /// The record as [`from_json`](Self::from_json) takes it, with its digest.
+    pub fn to_json(&self) -> Value {
+        write_record(self)
+    }
 }
 
 // === impl Object ===
 
 impl<'a> Object<'a> {
-    fn new(value: &'a Value, place: String) -> Result<Self, SchemaError> {
+    fn new(value: &'a Value, place: Place) -> Result<Self, SchemaError> {
         match value {
             Value::Object(fields) => Ok(Self { fields, place }),
             other => Err(SchemaError {
-                place: if place.is_empty() {
-                    "the file".into()
-                } else {
-                    place
-                },
+                place: place.to_string(),
                 found: shown(other),
                 allowed: "an object",
             }),
@@ -107,7 +130,7 @@ impl<'a> Object<'a> {
         let Some(value) = self.present("digest") else {
             return Err(self.wrong("digest", "an object; it is required"));
         };
-        let digest = Object::new(value, self.at("digest"))?;
+        let digest = Object::new(value, Place::Part(self.at("digest")))?;
         digest.only(
             &["algorithm", "pepper", "value"],
             "algorithm, pepper or value",
@@ -205,11 +228,7 @@ impl<'a> Object<'a> {
         {
             None => Ok(()),
             Some(field) => Err(SchemaError {
-                place: if self.place.is_empty() {
-                    "the file".into()
-                } else {
-                    self.place.clone()
-                },
+                place: self.place.to_string(),
                 found: format!("a field {field:.40?}"),
                 allowed,
             }),
@@ -228,11 +247,21 @@ impl<'a> Object<'a> {
     }
 
     fn at(&self, field: &str) -> String {
-        if self.place.is_empty() {
-            field.to_owned()
-        } else {
-            format!("{}.{field}", self.place)
+        match &self.place {
+            Place::Whole(_) => field.to_owned(),
+            Place::Part(place) => format!("{place}.{field}"),
         }
+    }
+}
+
+// === impl Place ===
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Whole(name) => name,
+            Self::Part(place) => place,
+        })
     }
 }
 

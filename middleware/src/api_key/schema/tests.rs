@@ -14,6 +14,23 @@ fn a_record_survives_being_written_and_read() {
 }
 
 #[test]
+fn a_single_record_is_written_and_read_likewise() {
+    let record = KeyRecord::from_json(&full()).unwrap();
+    assert_eq!(record.to_json(), full());
+    for (given, want) in [
+        (json!(7), "the record: found 7, allowed is an object"),
+        (json!({"id": 1}), "id: found 1, allowed is a text"),
+        (
+            json!({"expire": 1}),
+            "the record: found a field \"expire\", allowed is one of the fields that keys.md lists",
+        ),
+    ] {
+        let fault = KeyRecord::from_json(&given).unwrap_err();
+        assert_eq!(fault.to_string(), want, "{given}");
+    }
+}
+
+#[test]
 fn a_wrong_file_is_told_place_found_and_allowed() {
     for (file, want) in [
         (
