@@ -64,6 +64,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `axum` | extractors for [`Principal`], [`CorrelationId`] and [`Claim`]; `IntoResponse` for [`ApiError`] |
+//! | `redis` | `redis::Store`, which several processes share |
 //! | `test-util` | `testing`: a clock to set, a store to break, and the cases that every store must pass |
 
 pub mod api_key;
@@ -85,6 +86,8 @@ pub mod identity;
 pub mod memory;
 mod principal;
 pub mod rate_limit;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod route;
 pub mod stack;
 mod store;
