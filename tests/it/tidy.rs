@@ -29,7 +29,10 @@ fn leaves_import_no_sibling_and_no_store() {
         if !LEAVES.iter().any(|leaf| file.is_in(leaf)) {
             continue;
         }
-        for room in SIBLINGS.iter().chain(&["memory", "stack", "store"]) {
+        for room in SIBLINGS
+            .iter()
+            .chain(&["memory", "redis", "stack", "store"])
+        {
             file.must_not(&format!("import {room}"), |line| imports(line, room));
         }
     }
@@ -37,7 +40,9 @@ fn leaves_import_no_sibling_and_no_store() {
 
 #[test]
 fn every_room_of_the_middleware_has_its_place() {
-    let above = ["extract", "lib", "memory", "stack", "store", "testing"];
+    let above = [
+        "extract", "lib", "memory", "redis", "stack", "store", "testing",
+    ];
     for file in sources("middleware/src/") {
         let rooms = LEAVES.iter().chain(&SIBLINGS).chain(&above);
         let known = rooms.into_iter().any(|room| file.is_in(room));
@@ -51,7 +56,8 @@ fn every_room_of_the_middleware_has_its_place() {
 
 #[test]
 fn stores_import_what_the_siblings_ask_of_a_store_and_no_layer() {
-    for file in sources("middleware/src/memory/") {
+    let stores = ["middleware/src/memory/", "middleware/src/redis/"];
+    for file in stores.into_iter().flat_map(sources) {
         for name in ["Layer", "Authenticat", "Limiter", "Executor", "tower"] {
             file.must_not(&format!("name {name}"), |line| line.contains(name));
         }
@@ -114,6 +120,15 @@ fn pingora_is_imported_by_two_files_of_the_sidecar() {
     for package in ["middleware", "service"] {
         let manifest = read(&format!("{package}/Cargo.toml"));
         assert!(!manifest.text.contains("pingora"), "{}", manifest.path);
+    }
+}
+
+#[test]
+fn redis_is_imported_by_its_room_of_the_middleware() {
+    for file in everywhere().filter(|file| !file.path.starts_with("middleware/src/redis/")) {
+        file.must_not("import redis", |line| {
+            line.trim_start().starts_with("use redis") || line.contains(concat!("::re", "dis::"))
+        });
     }
 }
 

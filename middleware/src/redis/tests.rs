@@ -28,7 +28,7 @@ struct Redis {
 struct Server {
     process: Child,
     port: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 // === impl Redis ===
@@ -110,8 +110,7 @@ impl Server {
 
     fn try_start(arguments: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = port.local_addr().unwrap().port();
+        let port = free_port();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let process = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
@@ -127,7 +126,7 @@ impl Server {
         let mut server = Self {
             process,
             port,
-            _folder: folder,
+            folder: folder,
         };
         server.is_up().then_some(server)
     }
@@ -135,9 +134,10 @@ impl Server {
     fn is_up(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
-            if std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
-                // It may be another's, where this one has just ended.
-                return self.process.try_wait().unwrap().is_none();
+            // Not by connecting: another process may listen there by now.
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap();
+            if log.contains("Ready to accept connections") {
+                return true;
             }
             if self.process.try_wait().unwrap().is_some() {
                 return false;
@@ -161,6 +161,12 @@ impl Drop for Server {
         let _ended = self.process.kill();
         let _status = self.process.wait();
     }
+}
+
+/// A port that nobody has; it is given back before somebody listens there.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -27,7 +27,7 @@ local function judge_window(key, now, limit, window)
   if passes or started ~= held then
     keep(key, string.format('w %.0f %.0f', started, count), reset, now)
   end
-  local wait = passes and 0 or (reset - now) * 1000
+  local wait = passes and 0 or math.max(reset - now, 0) * 1000
   return { passes and 1 or 0, math.max(limit - count, 0), reset, wait }
 end
 
@@ -48,7 +48,7 @@ local function judge_arrival(key, now, limit, window, burst)
   if passes or held ~= kept then
     keep(key, string.format('a %.0f', kept), reset, now)
   end
-  local wait = passes and 0 or next - full
+  local wait = passes and 0 or math.max(next - full, 0)
   return { passes and 1 or 0, math.floor((full - kept) / interval), reset, wait }
 end
 
