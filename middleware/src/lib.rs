@@ -65,6 +65,7 @@
 //! |---|---|
 //! | `axum` | extractors for [`Principal`], [`CorrelationId`] and [`Claim`]; `IntoResponse` for [`ApiError`] |
 //! | `embedded` | the store of one process in a file: records survive a crash |
+//! | `redis` | `redis::Store`, which several processes share |
 //! | `test-util` | `testing`: a clock to set, a store to break, and the cases that every store must pass |
 
 pub mod api_key;
@@ -88,6 +89,8 @@ pub mod identity;
 pub mod memory;
 mod principal;
 pub mod rate_limit;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod route;
 pub mod stack;
 mod store;

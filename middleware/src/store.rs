@@ -10,6 +10,8 @@ use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
 use crate::memory;
 use crate::principal::Caller;
 use crate::rate_limit::{Counters, Quota, Verdict};
+#[cfg(feature = "redis")]
+use crate::redis;
 use crate::stack::{Admission, Admitted};
 
 /// One of the stores that come with this crate.
@@ -34,6 +36,9 @@ pub enum Store {
     /// `file:PATH`: this process's own, in a file that outlasts it.
     #[cfg(feature = "embedded")]
     Embedded(embedded::Store),
+    /// `redis://HOST`: one that several processes share.
+    #[cfg(feature = "redis")]
+    Redis(redis::Store),
 }
 
 /// A store that cannot be opened.
@@ -46,17 +51,25 @@ pub struct OpenError {
 
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("there is no such kind of store; it can be {KINDS}")]
+    #[error(
+        "there is no such kind of store; it can be \"memory:\", \"file:PATH\" or \"redis://HOST\""
+    )]
     Unknown,
     #[cfg(feature = "embedded")]
     #[error(transparent)]
     Embedded(#[from] embedded::OpenError),
+    #[cfg(feature = "redis")]
+    #[error(transparent)]
+    Redis(#[from] redis::ConnectError),
     #[cfg(feature = "embedded")]
     #[error("a path is missing after \"file:\"")]
     NoPath,
-    #[cfg(not(feature = "embedded"))]
-    #[error("this program was built without feature \"embedded\"")]
-    NotBuiltIn,
+    #[cfg(feature = "redis")]
+    #[error("it has a clock of its own, and is opened without another")]
+    OwnClock,
+    #[cfg(not(all(feature = "embedded", feature = "redis")))]
+    #[error("this program was built without feature \"{0}\"")]
+    NotBuiltIn(&'static str),
 }
 
 // === impl Store ===
@@ -66,12 +79,19 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] where no store of ours has such an address, or its file cannot be opened.
-    #[expect(
-        clippy::unused_async,
-        reason = "every other kind of store is connected to"
+    /// [`OpenError`] where no store of ours has such an address, or the one that has
+    /// cannot be used.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unused_async, reason = "a Redis is connected to")
     )]
     pub async fn open(address: &str) -> Result<Self, OpenError> {
+        #[cfg(feature = "redis")]
+        if address.starts_with(REDIS) {
+            let opened = redis::Store::open(address).await;
+            let fault = |fault: redis::ConnectError| OpenError::new(address, fault.into());
+            return opened.map(Self::Redis).map_err(fault);
+        }
         Self::with_clock(address, SystemClock::shared())
     }
 
@@ -79,12 +99,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] where no store of ours has such an address, or its file cannot be opened.
+    /// [`OpenError`] where no store of ours has such an address, the one that has cannot be
+    /// used, or has a clock of its own.
     pub fn with_clock(address: &str, clock: SharedClock) -> Result<Self, OpenError> {
-        Self::of_kind(address, clock).map_err(|fault| OpenError {
-            address: address.to_owned(),
-            fault,
-        })
+        Self::of_kind(address, clock).map_err(|fault| OpenError::new(address, fault))
     }
 
     fn of_kind(address: &str, clock: SharedClock) -> Result<Self, Fault> {
@@ -95,9 +113,26 @@ impl Store {
             #[cfg(feature = "embedded")]
             Some(("file", path)) => Ok(Self::Embedded(embedded::Store::open(path, clock)?)),
             #[cfg(not(feature = "embedded"))]
-            Some(("file", _)) => Err(Fault::NotBuiltIn),
+            Some(("file", _)) => Err(Fault::NotBuiltIn("embedded")),
+            #[cfg(feature = "redis")]
+            Some(("redis", _)) => Err(Fault::OwnClock),
+            #[cfg(not(feature = "redis"))]
+            Some(("redis", _)) => Err(Fault::NotBuiltIn("redis")),
             _ => Err(Fault::Unknown),
         }
+    }
+}
+
+// === impl OpenError ===
+
+impl OpenError {
+    /// A fault of the store at this address, whose password is not shown.
+    fn new(address: &str, fault: Fault) -> Self {
+        let address = match (address.split_once("://"), address.rsplit_once('@')) {
+            (Some((kind, _)), Some((_, host))) => format!("{kind}://***@{host}"),
+            _ => address.to_owned(),
+        };
+        Self { address, fault }
     }
 }
 
@@ -107,6 +142,8 @@ impl Counters for Store {
             Self::Memory(store) => Counters::is_local(store),
             #[cfg(feature = "embedded")]
             Self::Embedded(store) => Counters::is_local(store),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => Counters::is_local(store),
         }
     }
 
@@ -115,6 +152,8 @@ impl Counters for Store {
             Self::Memory(store) => store.hit(caller, quota).await,
             #[cfg(feature = "embedded")]
             Self::Embedded(store) => store.hit(caller, quota).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.hit(caller, quota).await,
         }
     }
 }
@@ -125,6 +164,8 @@ impl Records for Store {
             Self::Memory(store) => Records::is_local(store),
             #[cfg(feature = "embedded")]
             Self::Embedded(store) => Records::is_local(store),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => Records::is_local(store),
         }
     }
 
@@ -133,6 +174,8 @@ impl Records for Store {
             Self::Memory(store) => store.claim(attempt).await,
             #[cfg(feature = "embedded")]
             Self::Embedded(store) => store.claim(attempt).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.claim(attempt).await,
         }
     }
 
@@ -141,6 +184,8 @@ impl Records for Store {
             Self::Memory(store) => store.renew(owner, lease).await,
             #[cfg(feature = "embedded")]
             Self::Embedded(store) => store.renew(owner, lease).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.renew(owner, lease).await,
         }
     }
 
@@ -154,6 +199,8 @@ impl Records for Store {
             Self::Memory(store) => store.finish(owner, outcome, retention).await,
             #[cfg(feature = "embedded")]
             Self::Embedded(store) => store.finish(owner, outcome, retention).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.finish(owner, outcome, retention).await,
         }
     }
 
@@ -162,6 +209,8 @@ impl Records for Store {
             Self::Memory(store) => store.release(owner).await,
             #[cfg(feature = "embedded")]
             Self::Embedded(store) => store.release(owner).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.release(owner).await,
         }
     }
 }
@@ -172,6 +221,8 @@ impl Admission for Store {
             Self::Memory(store) => store.is_one_step(),
             #[cfg(feature = "embedded")]
             Self::Embedded(store) => store.is_one_step(),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.is_one_step(),
         }
     }
 
@@ -180,33 +231,26 @@ impl Admission for Store {
             Self::Memory(store) => store.admit(caller, quota, attempt).await,
             #[cfg(feature = "embedded")]
             Self::Embedded(store) => store.admit(caller, quota, attempt).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.admit(caller, quota, attempt).await,
         }
     }
 }
 
-/// What an address can be.
-const KINDS: &str = if cfg!(feature = "embedded") {
-    "\"memory:\" or \"file:PATH\""
-} else {
-    "\"memory:\""
-};
+#[cfg(feature = "redis")]
+const REDIS: &str = "redis://";
 
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(all(test, feature = "embedded", feature = "redis"))]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn an_address_that_opens_nothing_is_told_with_what_it_can_be() {
+        let kinds = "there is no such kind of store; it can be \"memory:\", \"file:PATH\" or \"redis://HOST\"";
         for (address, want) in [
             ("file:", "a path is missing after \"file:\""),
-            (
-                "mongo://db",
-                "there is no such kind of store; it can be \"memory:\" or \"file:PATH\"",
-            ),
-            (
-                "memory:8",
-                "there is no such kind of store; it can be \"memory:\" or \"file:PATH\"",
-            ),
+            ("mongo://db", kinds),
+            ("memory:8", kinds),
         ] {
             let fault = Store::open(address).await.unwrap_err();
             assert_eq!(fault.to_string(), format!("store {address:?}: {want}"));
@@ -221,5 +265,25 @@ mod tests {
         assert!(Counters::is_local(&store) && !Records::is_local(&store));
         let fault = Store::open(&address).await.unwrap_err().to_string();
         assert!(fault.contains("is in use by another process"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn a_fault_names_the_address_without_its_password() {
+        for (address, shown) in [
+            (
+                "redis://user:canary@127.0.0.1:1/x",
+                "redis://***@127.0.0.1:1/x",
+            ),
+            ("redis://:can@ary@127.0.0.1:1", "redis://***@127.0.0.1:1"),
+            ("mongo://user:canary@db", "mongo://***@db"),
+        ] {
+            let fault = Store::open(address).await.unwrap_err();
+            let said = format!("{fault} {fault:?}");
+            assert!(said.contains(&format!("\"{shown}\"")), "{said}");
+            assert!(
+                !said.contains("canary") && !said.contains("can@ary"),
+                "{said}"
+            );
+        }
     }
 }

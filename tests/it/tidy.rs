@@ -31,7 +31,7 @@ fn leaves_import_no_sibling_and_no_store() {
         }
         for room in SIBLINGS
             .iter()
-            .chain(&["embedded", "memory", "stack", "store"])
+            .chain(&["embedded", "memory", "redis", "stack", "store"])
         {
             file.must_not(&format!("import {room}"), |line| imports(line, room));
         }
@@ -41,7 +41,7 @@ fn leaves_import_no_sibling_and_no_store() {
 #[test]
 fn every_room_of_the_middleware_has_its_place() {
     let above = [
-        "embedded", "extract", "lib", "memory", "stack", "store", "testing",
+        "embedded", "extract", "lib", "memory", "redis", "stack", "store", "testing",
     ];
     for file in sources("middleware/src/") {
         let rooms = LEAVES.iter().chain(&SIBLINGS).chain(&above);
@@ -56,7 +56,11 @@ fn every_room_of_the_middleware_has_its_place() {
 
 #[test]
 fn stores_import_what_the_siblings_ask_of_a_store_and_no_layer() {
-    let stores = ["middleware/src/memory/", "middleware/src/embedded/"];
+    let stores = [
+        "middleware/src/memory/",
+        "middleware/src/embedded/",
+        "middleware/src/redis/",
+    ];
     for file in stores.into_iter().flat_map(sources) {
         for name in ["Layer", "Authenticat", "Limiter", "Executor", "tower"] {
             file.must_not(&format!("name {name}"), |line| line.contains(name));
@@ -120,6 +124,15 @@ fn pingora_is_imported_by_two_files_of_the_sidecar() {
     for package in ["middleware", "service"] {
         let manifest = read(&format!("{package}/Cargo.toml"));
         assert!(!manifest.text.contains("pingora"), "{}", manifest.path);
+    }
+}
+
+#[test]
+fn redis_is_imported_by_its_room_of_the_middleware() {
+    for file in everywhere().filter(|file| !file.path.starts_with("middleware/src/redis/")) {
+        file.must_not("import redis", |line| {
+            line.trim_start().starts_with("use redis") || line.contains(" ::redis::")
+        });
     }
 }
 

@@ -1,0 +1,92 @@
+//! The scripts, one a step, put together from the files beside this one.
+
+/// A step at the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Charge a request.
+    Hit,
+    /// Claim a key.
+    Claim,
+    /// Both at once.
+    Admit,
+    /// Extend a lease.
+    Renew,
+    /// Keep a response.
+    Keep,
+    /// End a claim without a response.
+    Finish,
+    /// Take a claim back.
+    Release,
+}
+
+// === impl Step ===
+
+impl Step {
+    /// All of them, in the order of their discriminants.
+    pub(super) const ALL: [Self; 7] = [
+        Self::Hit,
+        Self::Claim,
+        Self::Admit,
+        Self::Renew,
+        Self::Keep,
+        Self::Finish,
+        Self::Release,
+    ];
+
+    /// The text that the server runs.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Hit => HIT,
+            Self::Claim => CLAIM,
+            Self::Admit => ADMIT,
+            Self::Renew => RENEW,
+            Self::Keep => KEEP,
+            Self::Finish => FINISH,
+            Self::Release => RELEASE,
+        }
+    }
+}
+
+/// What ends a claim or holds it is written even where a server is out of memory: it
+/// changes a few bytes of what is there.
+macro_rules! allow_oom {
+    () => {
+        "#!lua flags=allow-oom\n"
+    };
+}
+
+macro_rules! file {
+    ($name:literal) => {
+        include_str!(concat!("scripts/", $name, ".lua"))
+    };
+}
+
+const HIT: &str = concat!(file!("clock"), file!("judge"), file!("hit"));
+
+const CLAIM: &str = concat!(
+    file!("clock"),
+    file!("index"),
+    file!("decide"),
+    file!("claim")
+);
+
+const ADMIT: &str = concat!(
+    file!("clock"),
+    file!("judge"),
+    file!("index"),
+    file!("decide"),
+    file!("admit"),
+);
+
+const RENEW: &str = concat!(allow_oom!(), file!("clock"), file!("index"), file!("renew"));
+
+const KEEP: &str = concat!(file!("clock"), file!("index"), file!("finish"));
+
+const FINISH: &str = concat!(
+    allow_oom!(),
+    file!("clock"),
+    file!("index"),
+    file!("finish")
+);
+
+const RELEASE: &str = concat!(file!("release"));

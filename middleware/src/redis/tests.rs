@@ -1,0 +1,417 @@
+//! The Redis store, held to the cases that every store must pass, at servers of its own.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, Weak};
+
+use http::{HeaderValue, StatusCode};
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::context::{CorrelationId, Fingerprint};
+use crate::idempotency::{IdempotencyKey, KeptResponse};
+use crate::testing::Subject;
+
+crate::store_conformance!(conformance, || Redis::new().await);
+
+#[tokio::test]
+async fn a_verdict_is_the_one_of_the_pure_function() {
+    let redis = Redis::new().await;
+    let caller = Caller::new("live", "family");
+    for quota in [
+        Quota::new(3, Duration::from_secs(7)),
+        Quota::new(7, Duration::from_secs(2)).with_burst(4),
+        Quota::new(0, Duration::from_secs(5)),
+        Quota::new(0, Duration::from_secs(5)).with_burst(2),
+    ] {
+        redis.advance(Duration::from_secs(3600)).await;
+        let mut held = None;
+        for step in [0, 0, 1, 0, 0, 5, 0, 0, 2, 1, 0, -1, 0, 9, -3, 0, 0, 0] {
+            redis.moved(step * 1_000_000);
+            let now = redis.now().await;
+            let said = redis.store.hit(&caller, &quota).await.unwrap();
+            let (counter, judged) = quota.judge(held, now);
+            held = Some(counter);
+            let told = |verdict: &Verdict| (verdict.allowed, verdict.limit, verdict.remaining);
+            assert_eq!(told(&said), told(&judged), "{quota:?} {step}");
+            let apart = said.reset.since(judged.reset) + judged.reset.since(said.reset);
+            assert!(
+                apart < Redis::DRIFT,
+                "{quota:?} {step}: {said:?} {judged:?}"
+            );
+            assert!(
+                said.wait.abs_diff(judged.wait) < Redis::DRIFT,
+                "{quota:?} {step}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_evicts_is_refused_unless_that_is_wanted() {
+    let server = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
+    let fault = Store::open(&server.address()).await.unwrap_err();
+    assert!(
+        fault
+            .to_string()
+            .starts_with("its maxmemory-policy is \"allkeys-lru\""),
+        "{fault}"
+    );
+    let store = Store::open_evicting(&server.address()).await.unwrap();
+    assert!(executes(&store, &attempt("k", 1)).await);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_said_to_be_so() {
+    for (address, said) in [
+        (
+            format!("redis://127.0.0.1:{}", free_port()),
+            "it cannot be reached: Connection refused",
+        ),
+        (
+            "redis://:port".into(),
+            "it is no address like \"redis://host:6379\"",
+        ),
+    ] {
+        let fault = Store::open(&address).await.unwrap_err().to_string();
+        assert!(fault.starts_with(said), "{address}: {fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_memory_refuses_what_is_new_and_answers_what_it_has() {
+    let server = Server::start(&["--maxmemory", "4mb"]);
+    let store = server.open().await;
+    let (running, ended) = (attempt("running", 1), attempt("ended", 2));
+    assert!(executes(&store, &running).await && executes(&store, &ended).await);
+    assert!(
+        store
+            .finish(&ended.owner, &done(b"kept"), LEASE)
+            .await
+            .unwrap()
+    );
+    run(&store, &["CONFIG", "SET", "maxmemory", "1mb"]).await;
+    let refused = store.claim(&attempt("new", 3)).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Full);
+    let caller = Caller::new("live", "family");
+    let refused = store.hit(&caller, &Quota::per_minute(5)).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Full);
+    let again = store.claim(&attempt("ended", 4)).await.unwrap();
+    assert!(matches!(again, Decision::Replay(_)), "{again:?}");
+    assert!(store.renew(&running.owner, LEASE).await.unwrap());
+    assert!(
+        store
+            .finish(&running.owner, &done(&[b'x'; 9000]), LEASE)
+            .await
+            .unwrap()
+    );
+    let again = store.claim(&attempt("running", 5)).await.unwrap();
+    assert!(matches!(again, Decision::NotStored { .. }), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_has_forgotten_the_scripts_is_told_them_again() {
+    let server = Server::start(&[]);
+    let store = server.open().await;
+    for step in 0..2 {
+        run(&store, &["SCRIPT", "FLUSH"]).await;
+        assert!(executes(&store, &attempt(&format!("k{step}"), 1)).await);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_needs_no_restart_of_ours() {
+    let mut server = Server::start(&[]);
+    let store = server.open().await;
+    server.process.kill().unwrap();
+    server.process.wait().unwrap();
+    let lost = store.claim(&attempt("k", 1)).await.unwrap_err();
+    assert_ne!(lost.kind(), StoreErrorKind::Full);
+    // Once it is known that nobody listens there, nothing is sent.
+    let not_sent = || async {
+        let answer = store.claim(&attempt("k", 1)).await;
+        answer.is_err_and(|error| error.kind() == StoreErrorKind::NotSent)
+    };
+    until(not_sent).await;
+    server.process = Server::spawn(server.port, &server.folder, &[]);
+    until(|| async { store.claim(&attempt("k", 1)).await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_leaves_no_reply_to_another() {
+    let redis = Redis::new().await;
+    for number in 0..50 {
+        let key = format!("k{number}");
+        let first = attempt(&key, number);
+        assert!(executes(&redis.store, &first).await);
+        assert!(
+            redis
+                .store
+                .finish(&first.owner, &done(key.as_bytes()), LEASE)
+                .await
+                .unwrap()
+        );
+    }
+    let mut replays = 0;
+    for number in 0..500 {
+        let key = format!("k{}", number % 50);
+        let again = attempt(&key, 1000 + number);
+        let patience = Duration::from_micros(u64::try_from(number % 7).unwrap() * 40);
+        let asked = tokio::time::timeout(patience, redis.store.claim(&again));
+        if let Ok(answer) = asked.await {
+            let Decision::Replay(response) = answer.unwrap() else {
+                panic!("{key} has ended");
+            };
+            assert_eq!(response.body, key);
+            replays += 1;
+        }
+    }
+    let last = redis.store.claim(&attempt("k7", 1)).await.unwrap();
+    assert!(matches!(last, Decision::Replay(response) if response.body == "k7"));
+    assert!(replays < 500, "somebody gave up");
+}
+
+#[tokio::test]
+async fn a_record_outlives_its_lease_by_its_retention_and_no_more() {
+    let redis = Redis::new().await;
+    let attempt = attempt("k", 1);
+    assert!(executes(&redis.store, &attempt).await);
+    let record = redis.store.name("record", &attempt.owner.caller, b"k");
+    let index = redis.store.name("index", &attempt.owner.caller, b"");
+    let kept = (attempt.lease + attempt.retention + Timestamp::SKEW).as_millis();
+    for name in [record, index] {
+        let mut command = redis::Cmd::new();
+        command.arg("PTTL").arg(name);
+        let left = redis.store.connection.ask(&command).await.unwrap();
+        let left: u128 = redis::from_redis_value(left).unwrap();
+        assert!(left <= kept && left + 450 > kept, "{left} of {kept}");
+    }
+}
+
+#[test]
+fn a_cut_encoding_is_no_response() {
+    let Outcome::Done(response) = done(b"") else {
+        panic!("it is done");
+    };
+    let encoded = encoding::response(&response);
+    assert_eq!(
+        encoding::kept(encoded.clone().into()).as_ref(),
+        Some(&*response)
+    );
+    for length in 0..encoded.len() {
+        let cut = Bytes::copy_from_slice(&encoded[..length]);
+        assert_eq!(encoding::kept(cut), None, "{length}");
+    }
+}
+
+/// A store under a prefix of its own, at the server that all cases share.
+struct Redis {
+    store: Store,
+    _server: Arc<Server>,
+}
+
+/// A redis-server that ends with this.
+struct Server {
+    process: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+// === impl Redis ===
+
+impl Redis {
+    async fn new() -> Self {
+        static CASES: AtomicU64 = AtomicU64::new(0);
+        let server = Server::shared();
+        let case = CASES.fetch_add(1, Ordering::Relaxed);
+        let store = server.open().await.prefix(&format!("case{case}"));
+        Self {
+            store,
+            _server: server,
+        }
+    }
+
+    fn moved(&self, by: i64) {
+        self.store.offset.fetch_add(by, Ordering::AcqRel);
+    }
+}
+
+impl Subject for Redis {
+    type Store = Store;
+
+    const DRIFT: Duration = Duration::from_millis(450);
+
+    fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    async fn small(&self) -> Store {
+        let prefix = format!("{}small", self.store.prefix);
+        let store = self.store.clone().prefix(&prefix);
+        store.records(12).records_per_caller(3)
+    }
+
+    async fn now(&self) -> Timestamp {
+        let mut command = redis::Cmd::new();
+        let time = self.store.connection.ask(command.arg("TIME")).await;
+        let (seconds, micros): (i64, i64) = redis::from_redis_value(time.unwrap()).unwrap();
+        let micros = seconds * 1_000_000 + micros + self.store.offset();
+        Timestamp::from_unix_millis(u64::try_from(micros / 1000).unwrap())
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.moved(micros(by));
+    }
+
+    async fn jump_ahead(&self, by: Duration) {
+        self.moved(micros(by));
+    }
+
+    async fn jump_back(&self, by: Duration) {
+        self.moved(-micros(by));
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// The one that all cases share, for as long as one of them runs.
+    fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let server = Arc::new(Self::start(&[]));
+            *shared = Arc::downgrade(&server);
+            server
+        })
+    }
+
+    /// One of its own, with these arguments.
+    fn start(arguments: &[&str]) -> Self {
+        // Another process may take a free port before the server does: it tries again.
+        (0..5)
+            .find_map(|_| Self::try_start(arguments))
+            .expect("a redis-server starts on one of five free ports within ten seconds")
+    }
+
+    fn try_start(arguments: &[&str]) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let process = Self::spawn(port, &folder, arguments);
+        let mut server = Self {
+            process,
+            port,
+            folder,
+        };
+        server.is_up().then_some(server)
+    }
+
+    /// A direct child, so that its end is seen.
+    fn spawn(port: u16, folder: &TempDir, arguments: &[&str]) -> Child {
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no"])
+            .args(["--maxmemory-policy", "noeviction"])
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("these tests need redis-server 7 or newer: apt-get install redis-server")
+    }
+
+    fn is_up(&mut self) -> bool {
+        for _ in 0..2000 {
+            // Not by connecting: another process may listen there by now.
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap();
+            if log.contains("Ready to accept connections") {
+                return true;
+            }
+            if self.process.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    fn address(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    async fn open(&self) -> Store {
+        Store::open(&self.address()).await.unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
+
+/// A port that nobody has; it is given back before somebody listens there.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap()
+}
+
+async fn executes(store: &Store, attempt: &Attempt) -> bool {
+    matches!(
+        store.claim(attempt).await.unwrap(),
+        Decision::Execute { .. }
+    )
+}
+
+async fn run(store: &Store, words: &[&str]) {
+    let mut command = redis::Cmd::new();
+    command.arg(words);
+    store.connection.ask(&command).await.unwrap();
+}
+
+/// Asks again until it is so.
+async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
+    for _ in 0..1000 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it is not so after ten seconds");
+}
+
+fn attempt(key: &str, token: u128) -> Attempt {
+    Attempt {
+        owner: Owner {
+            caller: Caller::new("live", "family"),
+            key: IdempotencyKey::parse(key.as_bytes()).unwrap(),
+            token,
+        },
+        fingerprint: Fingerprint::from_bytes([1; 32]),
+        correlation_id: CorrelationId::parse(&HeaderValue::from_static("req_1")).unwrap(),
+        lease: LEASE,
+        retention: LEASE * 100,
+        upstream: UpstreamKind::Executes,
+    }
+}
+
+fn done(body: &[u8]) -> Outcome {
+    Outcome::Done(Arc::new(KeptResponse {
+        status: StatusCode::OK,
+        headers: vec![(http::header::LOCATION, HeaderValue::from_static("/1"))],
+        body: Bytes::copy_from_slice(body),
+        original: CorrelationId::parse(&HeaderValue::from_static("req_1")).unwrap(),
+    }))
+}
+
+const LEASE: Duration = Duration::from_secs(10);
