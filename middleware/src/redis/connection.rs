@@ -180,7 +180,6 @@ fn store_error(error: RedisError) -> StoreError {
         return StoreError::full().because(error);
     }
     let is_refused = match error.kind() {
-        ErrorKind::AuthenticationFailed => true,
         ErrorKind::Server(
             ServerErrorKind::BusyLoading
             | ServerErrorKind::NoScript

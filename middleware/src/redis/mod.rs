@@ -81,7 +81,7 @@ impl Store {
     /// [`ConnectError`] where it cannot be reached, is older than Redis 7, or has a
     /// `maxmemory-policy` that evicts.
     pub async fn open(address: &str) -> Result<Self, ConnectError> {
-        Self::over(Connection::open(address, false).await?)
+        Ok(Self::over(Connection::open(address, false).await?))
     }
 
     /// The same, at a server that may evict what is live: a key whose record is evicted
@@ -91,7 +91,7 @@ impl Store {
     ///
     /// [`ConnectError`] where it cannot be reached or is older than Redis 7.
     pub async fn open_evicting(address: &str) -> Result<Self, ConnectError> {
-        Self::over(Connection::open(address, true).await?)
+        Ok(Self::over(Connection::open(address, true).await?))
     }
 
     /// Begins the names of all keys with this instead of `vestibule`, so that several
@@ -116,19 +116,15 @@ impl Store {
         self
     }
 
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "ends two constructors that may fail"
-    )]
-    fn over(connection: Connection) -> Result<Self, ConnectError> {
-        Ok(Self {
+    fn over(connection: Connection) -> Self {
+        Self {
             connection,
             prefix: "vestibule".into(),
             share: SHARE,
             whole: None,
             #[cfg(test)]
             offset: Arc::default(),
-        })
+        }
     }
 
     /// Microseconds.

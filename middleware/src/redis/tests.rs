@@ -1,18 +1,27 @@
 //! The Redis store, held to the cases that every store must pass, at servers of its own.
 
+use std::convert::Infallible;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
 use tempfile::TempDir;
+use tower::{ServiceExt, service_fn};
+use tower_layer::Layer;
 
 use super::*;
+use crate::api_key::{ApiKey, KeyRecord, Keys, Peppers};
+use crate::body::RequestBody;
 use crate::clock::Timestamp;
 use crate::context::{CorrelationId, Fingerprint};
+use crate::entropy::SystemEntropy;
 use crate::idempotency::{IdempotencyKey, KeptResponse};
+use crate::route::Policy;
+use crate::stack::ApiLayer;
 use crate::testing::Subject;
 
 crate::store_conformance!(conformance, || Redis::new().await);
@@ -188,6 +197,41 @@ async fn a_record_outlives_its_lease_by_its_retention_and_no_more() {
         let left = redis.store.connection.ask(&command).await.unwrap();
         let left: u128 = redis::from_redis_value(left).unwrap();
         assert!(left <= kept && left + 450 > kept, "{left} of {kept}");
+    }
+}
+
+#[tokio::test]
+async fn a_keyed_request_takes_two_steps_and_any_other_takes_one() {
+    let server = Server::start(&[]);
+    let store = server.open().await;
+    let key = ApiKey::mint("mk", "live", &SystemEntropy);
+    let record = KeyRecord::of(&key, &Peppers::none(), "name", "account");
+    let keys = Keys::new([record.scopes(["*"]).build()]).unwrap();
+    let api = ApiLayer::builder(store.clone(), keys)
+        .route("POST /charges", Policy::scope("charges:write").idempotent())
+        .build()
+        .unwrap();
+    let service = api.layer(service_fn(|_: Request<RequestBody<Full<Bytes>>>| async {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("charged")))
+    }));
+    for (key_of_request, steps) in [(None, 1), (Some("k"), 2), (Some("k"), 1)] {
+        run(&store, &["CONFIG", "RESETSTAT"]).await;
+        let mut request = Request::post("/charges")
+            .header("authorization", format!("Bearer {}", key.expose()))
+            .header("content-type", "application/json");
+        if let Some(key) = key_of_request {
+            request = request.header("idempotency-key", key);
+        }
+        let request = request.body(Full::from("{}")).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let mut command = redis::Cmd::new();
+        command.arg("INFO").arg("commandstats");
+        let stats = store.connection.ask(&command).await.unwrap();
+        let stats: String = redis::from_redis_value(stats).unwrap();
+        let taken = format!("cmdstat_evalsha:calls={steps},");
+        assert!(stats.contains(&taken), "{key_of_request:?}: {stats}");
+        assert!(!stats.contains("cmdstat_eval:"), "{stats}");
     }
 }
 
