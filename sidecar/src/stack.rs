@@ -47,7 +47,7 @@ where
         source,
     })?;
     let proxy = assertion(&config.identity, sources).layer(upstream);
-    let api = api(config, sources)?;
+    let api = api(config, sources).await?;
     let detached = api.clone();
     life.wait_for(move |within| {
         let detached = detached.clone();
@@ -74,13 +74,19 @@ pub(crate) fn routes(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn api(config: &Config, sources: &Sources) -> Result<ApiLayer<Store, Keys>, StartError> {
+async fn api(config: &Config, sources: &Sources) -> Result<ApiLayer<Store, Keys>, StartError> {
     let keys = match &config.keys.source {
         Some(file) => Keys::watch(file)?,
         None => Keys::new([])?,
     };
-    let store = Store::with_clock(&config.store.address, Arc::clone(&sources.clock))
-        .map_err(|fault| fault_at(config, config.store.line, &fault))?;
+    let address = &config.store.address;
+    let store = if address.starts_with("redis://") {
+        // It has a clock of its own, which all who share it go by.
+        Store::open(address).await
+    } else {
+        Store::with_clock(address, Arc::clone(&sources.clock))
+    };
+    let store = store.map_err(|fault| fault_at(config, config.store.line, &fault))?;
     let mut builder = ApiLayer::builder(store, keys)
         .per_minute(config.limits.per_minute)
         .in_flight(config.limits.requests)
