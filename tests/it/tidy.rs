@@ -381,7 +381,7 @@ const DECISIONS: [&str; 17] = [
 ];
 
 /// Types whose contents must not be seen in a log.
-const SECRETS: [(&str, &str); 9] = [
+const SECRETS: [(&str, &str); 10] = [
     ("middleware/src/api_key/digest.rs", "Digest"),
     ("middleware/src/api_key/digest.rs", "Pepper"),
     ("middleware/src/api_key/key.rs", "ApiKey"),
@@ -391,4 +391,5 @@ const SECRETS: [(&str, &str); 9] = [
     ("middleware/src/identity/secret.rs", "Secret"),
     ("service/src/config/mod.rs", "Secret"),
     ("sidecar/src/config/identity.rs", "Identity"),
+    ("sidecar/src/keys/create.rs", "Minted"),
 ];

@@ -29,7 +29,6 @@ mod store;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
@@ -155,12 +154,6 @@ impl ApiError {
 impl axum::response::IntoResponse for ApiError {
     fn into_response(self) -> axum::response::Response {
         Self::into_response::<axum::body::Body>(self).map(axum::body::Body::new)
-    }
-}
-
-impl From<ApiError> for Bytes {
-    fn from(error: ApiError) -> Self {
-        ErrorFormat::Envelope.write(&error, None).1
     }
 }
 

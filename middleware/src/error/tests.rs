@@ -1,5 +1,6 @@
 //! Rules of the envelope and of the table behind it.
 
+use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
