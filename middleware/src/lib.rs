@@ -102,7 +102,7 @@ pub use crate::body::{Body, CapError, Capped, RequestBody};
 pub use crate::budget::Budget;
 pub use crate::context::{Claim, CorrelationId, Effect, Fingerprint};
 pub use crate::error::{ApiError, ErrorFormat};
-pub use crate::principal::{Caller, Principal, PrincipalBuilder, Scopes};
+pub use crate::principal::{Caller, KeyVersion, Principal, PrincipalBuilder, Scopes};
 pub use crate::stack::{ApiLayer, ApiLayerBuilder};
 pub use crate::store::{OpenError, Store};
 pub use crate::tasks::{Saturated, Tasks};

@@ -29,6 +29,18 @@ pub struct Caller {
     hash: u64,
 }
 
+/// The state of a key record that a request was judged by.
+///
+/// A store that keeps key records beside counters compares it at every charge, so that a
+/// change of the record holds on the next request (design D7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyVersion<'a> {
+    /// The id of the key.
+    pub id: &'a str,
+    /// See [`Principal::version`].
+    pub version: u64,
+}
+
 /// What a key may do: `resource:action` each, or `*` for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(Vec<Box<str>>);
@@ -45,6 +57,7 @@ struct Facts {
     per_minute: Option<u32>,
     burst: Option<u32>,
     version: u64,
+    is_tracked: bool,
 }
 
 // === impl Principal ===
@@ -65,6 +78,7 @@ impl Principal {
             per_minute: None,
             burst: None,
             version: 0,
+            is_tracked: false,
         })
     }
 
@@ -130,6 +144,15 @@ impl Principal {
     pub fn version(&self) -> u64 {
         self.0.version
     }
+
+    /// The same, where the store that counts this caller's requests can tell whether
+    /// there is a newer one.
+    pub fn tracked_version(&self) -> Option<KeyVersion<'_>> {
+        self.0.is_tracked.then(|| KeyVersion {
+            id: &self.0.key_id,
+            version: self.0.version,
+        })
+    }
 }
 
 impl fmt::Debug for Principal {
@@ -191,6 +214,14 @@ impl PrincipalBuilder {
     #[must_use]
     pub fn version(mut self, version: u64) -> Self {
         self.0.version = version;
+        self
+    }
+
+    /// Has the store that counts the requests compare the version at every charge. For
+    /// keyrings whose records lie in that same store.
+    #[must_use]
+    pub fn tracked(mut self) -> Self {
+        self.0.is_tracked = true;
         self
     }
 

@@ -8,8 +8,8 @@ use crate::embedded;
 use crate::error::StoreError;
 use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
 use crate::memory;
-use crate::principal::Caller;
-use crate::rate_limit::{Counters, Quota, Verdict};
+use crate::principal::{Caller, KeyVersion};
+use crate::rate_limit::{Charge, Counters, Quota, Verdict};
 #[cfg(feature = "redis")]
 use crate::redis;
 use crate::stack::{Admission, Admitted};
@@ -156,6 +156,21 @@ impl Counters for Store {
             Self::Redis(store) => store.hit(caller, quota).await,
         }
     }
+
+    async fn hit_current(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        key: KeyVersion<'_>,
+    ) -> Result<Charge, StoreError> {
+        match self {
+            Self::Memory(store) => store.hit_current(caller, quota, key).await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => store.hit_current(caller, quota, key).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.hit_current(caller, quota, key).await,
+        }
+    }
 }
 
 impl Records for Store {
@@ -226,13 +241,19 @@ impl Admission for Store {
         }
     }
 
-    async fn admit(&self, caller: &Caller, quota: &Quota, attempt: &Attempt) -> Admitted {
+    async fn admit(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        key: Option<KeyVersion<'_>>,
+        attempt: &Attempt,
+    ) -> Admitted {
         match self {
-            Self::Memory(store) => store.admit(caller, quota, attempt).await,
+            Self::Memory(store) => store.admit(caller, quota, key, attempt).await,
             #[cfg(feature = "embedded")]
-            Self::Embedded(store) => store.admit(caller, quota, attempt).await,
+            Self::Embedded(store) => store.admit(caller, quota, key, attempt).await,
             #[cfg(feature = "redis")]
-            Self::Redis(store) => store.admit(caller, quota, attempt).await,
+            Self::Redis(store) => store.admit(caller, quota, key, attempt).await,
         }
     }
 }

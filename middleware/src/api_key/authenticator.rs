@@ -11,7 +11,7 @@ use super::key::{ApiKey, KeyError, KeyFormat};
 use super::keyring::Keyring;
 use super::record::{KeyRecord, Refusal};
 use crate::clock::{SharedClock, SystemClock};
-use crate::error::ApiError;
+use crate::error::{ApiError, StoreError};
 use crate::principal::Principal;
 use crate::route::RouteMatch;
 
@@ -131,16 +131,29 @@ impl<K: Keyring> Authenticator<K> {
         self.rules.admit(&record)
     }
 
+    /// The caller by the record as it is now, whom an older one spoke for.
+    ///
+    /// # Errors
+    ///
+    /// 401 where the key is not good any more, or 503 where the keyring cannot tell.
+    pub(crate) async fn renew(&self, outdated: &Principal) -> Result<Principal, ApiError> {
+        let record = self.keyring.reread(outdated).await.map_err(|e| lost(&e))?;
+        let record = record.ok_or_else(unknown)?;
+        let principal = self.rules.admit(&record)?;
+        if principal.version() == outdated.version() {
+            let key = outdated.key_id();
+            tracing::error!(key, "the store counts by another key record than it tells");
+            return Err(ApiError::auth_store_unavailable());
+        }
+        Ok(principal)
+    }
+
     async fn find(&self, key: &ApiKey<'_>) -> Result<Option<Arc<KeyRecord>>, ApiError> {
         for digest in self.rules.peppers.candidates(key) {
             match self.keyring.find(&digest).await {
                 Ok(Some(record)) if record.digest().confirms(&digest) => return Ok(Some(record)),
                 Ok(_) => {}
-                Err(error) => {
-                    let cause = std::error::Error::source(&error);
-                    tracing::error!(error = %error, cause, "an API key could not be checked");
-                    return Err(ApiError::auth_store_unavailable());
-                }
+                Err(error) => return Err(lost(&error)),
             }
         }
         Ok(None)
@@ -216,6 +229,12 @@ const fn message(error: KeyError) -> &'static str {
         KeyError::Environment => "This API key belongs to another environment.",
         KeyError::Malformed => "This is not shaped like an API key.",
     }
+}
+
+fn lost(error: &StoreError) -> ApiError {
+    let cause = std::error::Error::source(error);
+    tracing::error!(error = %error, cause, "an API key could not be checked");
+    ApiError::auth_store_unavailable()
 }
 
 fn unknown() -> ApiError {

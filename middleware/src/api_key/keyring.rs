@@ -1,11 +1,12 @@
 //! Where key records come from.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 
 use super::digest::Digest;
 use super::record::KeyRecord;
 use crate::error::StoreError;
+use crate::principal::Principal;
 
 /// A store of key records.
 ///
@@ -29,4 +30,17 @@ pub trait Keyring: Clone + Send + Sync + 'static {
         &self,
         digest: &Digest,
     ) -> impl Future<Output = Result<Option<Arc<KeyRecord>>, StoreError>> + Send;
+
+    /// The record as it is now, of a caller whose record was found to have changed since.
+    ///
+    /// Asked after a charge was answered [`Outdated`](crate::rate_limit::Charge::Outdated),
+    /// and so only of a keyring that makes [tracked](super::KeyRecordBuilder::tracked)
+    /// records. The answer must not come from a memory of this process.
+    fn reread(
+        &self,
+        principal: &Principal,
+    ) -> impl Future<Output = Result<Option<Arc<KeyRecord>>, StoreError>> + Send {
+        let _untracked = principal;
+        ready(Err(StoreError::not_sent()))
+    }
 }

@@ -45,6 +45,7 @@ pub struct KeyRecordBuilder {
     revoked: Option<Timestamp>,
     last_used: Option<Timestamp>,
     version: Option<u64>,
+    is_tracked: bool,
 }
 
 /// Why a known key is not good now.
@@ -96,6 +97,7 @@ impl KeyRecord {
             revoked: None,
             last_used: None,
             version: None,
+            is_tracked: false,
         }
     }
 
@@ -186,6 +188,7 @@ impl KeyRecord {
             revoked: self.revoked,
             last_used: self.last_used,
             version: None,
+            is_tracked: who.tracked_version().is_some(),
         }
     }
 }
@@ -285,6 +288,14 @@ impl KeyRecordBuilder {
         self
     }
 
+    /// Says that the record lies in the store that counts the key's requests, which then
+    /// compares its version at every charge.
+    #[must_use]
+    pub const fn tracked(mut self) -> Self {
+        self.is_tracked = true;
+        self
+    }
+
     /// The finished record, ready to be shared.
     pub fn build(self) -> Arc<KeyRecord> {
         let version = self.version.unwrap_or_else(|| self.fingerprint());
@@ -302,6 +313,9 @@ impl KeyRecordBuilder {
         if let Some(burst) = self.burst {
             principal = principal.burst(burst);
         }
+        if self.is_tracked {
+            principal = principal.tracked();
+        }
         Arc::new(KeyRecord {
             principal: principal.build(),
             digest: self.digest,
@@ -315,12 +329,18 @@ impl KeyRecordBuilder {
         })
     }
 
-    /// A version that changes with whatever a decision rests on, and is the same in each
-    /// process that reads the same record.
+    /// A version that changes with whatever can be changed but `last_used`, and is the same
+    /// in each process that reads the same record.
     fn fingerprint(&self) -> u64 {
         let mut hash = Sha256::new();
         let family = self.family.as_ref().unwrap_or(&self.id);
-        for text in [&self.id, &self.account, family, &self.environment] {
+        for text in [
+            &self.id,
+            &self.account,
+            family,
+            &self.environment,
+            &self.name,
+        ] {
             absorb(&mut hash, text);
         }
         for list in [Some(&self.scopes), self.agents.as_ref()] {
@@ -379,13 +399,14 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_decision_rests_on_changes_the_version() {
+    fn whatever_can_be_changed_changes_the_version() {
         let version = |record: KeyRecordBuilder| record.build().principal().version();
         let at = Timestamp::from_unix_seconds(1);
         let mut seen = vec![version(plain())];
         for (change, record) in [
             ("account", KeyRecord::builder("k", "b", plain().digest)),
             ("family", plain().family("f")),
+            ("name", plain().name("n")),
             ("environment", plain().environment("test")),
             ("scopes", plain().scopes(["a", "b"])),
             ("scopes joined", plain().scopes(["ab"])),
@@ -400,7 +421,7 @@ mod tests {
             assert!(!seen.contains(&version), "{change}");
             seen.push(version);
         }
-        assert_eq!(version(plain().last_used(at).name("n")), seen[0]);
+        assert_eq!(version(plain().last_used(at)), seen[0]);
         assert_eq!(version(plain().version(7)), 7);
     }
 

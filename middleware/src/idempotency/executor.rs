@@ -64,6 +64,8 @@ pub struct Options {
 /// A request that may be claimed, and the place in which it would be executed.
 pub(crate) struct Keyed<B, T: Records> {
     request: Request<RequestBody<B>>,
+    /// Of the request, to be judged by.
+    body: Bytes,
     policy: Arc<Policy>,
     held: Reservation,
     attempt: Attempt,
@@ -106,8 +108,8 @@ impl<T: Records> Executor<T> {
     ///
     /// # Errors
     ///
-    /// 413, 408, 400 or 503 where it cannot be buffered; 403 where its agent is not the
-    /// key's; 503 where there is no place to execute it in.
+    /// 413, 408, 400 or 503 where it cannot be buffered; 503 where there is no place to
+    /// execute it in.
     pub(crate) async fn prepare<B: HttpBody>(
         &self,
         request: Request<B>,
@@ -120,7 +122,6 @@ impl<T: Records> Executor<T> {
         let cap = policy.bytes_allowed();
         let Buffered { bytes, held } =
             buffer::read_request(body, cap, reservation, policy.time_allowed()).await?;
-        policy.judge_agent(principal, &bytes)?;
         let attempt = Attempt {
             fingerprint: fingerprint::of(&parts.method, &parts.uri, &bytes),
             correlation_id: self.id_of(&parts.extensions),
@@ -134,9 +135,11 @@ impl<T: Records> Executor<T> {
             upstream: policy.upstream_kind().unwrap_or(UpstreamKind::Executes),
         };
         let pending = self.pending(&attempt.owner)?;
+        let body = bytes.clone();
         let request = Request::from_parts(parts, Body::<Capped<B>>::full(bytes));
         Ok(Keyed {
             request,
+            body,
             policy: Arc::clone(policy),
             held,
             attempt,
@@ -170,6 +173,7 @@ impl<T: Records> Executor<T> {
     {
         let Keyed {
             mut request,
+            body: _,
             policy,
             held,
             attempt,
@@ -216,6 +220,27 @@ impl<T: Records> Executor<T> {
 // === impl Keyed ===
 
 impl<B, T: Records> Keyed<B, T> {
+    /// Judges the request by what is known of the caller.
+    ///
+    /// # Errors
+    ///
+    /// 403 where the key lacks the scope, or where the agent in the body is not its own.
+    pub(crate) fn judge(&self, principal: &Principal) -> Result<(), ApiError> {
+        let (method, headers) = (self.request.method(), self.request.headers());
+        self.policy.judge(principal, method, headers)?;
+        self.judge_agent(principal)
+    }
+
+    /// See [`Policy::judge_agent`].
+    pub(crate) fn judge_agent(&self, principal: &Principal) -> Result<(), ApiError> {
+        self.policy.judge_agent(principal, &self.body)
+    }
+
+    /// Tells the handler of a caller whose record has changed meanwhile.
+    pub(crate) fn enter(&mut self, principal: &Principal) {
+        self.request.extensions_mut().insert(principal.clone());
+    }
+
     /// What is to be claimed. From now on the claim may stand at the store.
     pub(crate) fn ask(&mut self) -> &Attempt {
         self.pending.ask();

@@ -76,6 +76,7 @@ where
             };
             let claimed = async {
                 let mut keyed = executor.prepare(request, key, &policy, &principal).await?;
+                keyed.judge_agent(&principal)?;
                 let decision = executor.claim(&mut keyed).await?;
                 Ok((keyed, decision))
             };

@@ -6,7 +6,17 @@ use std::time::Duration;
 use super::quota::{Quota, Verdict};
 use crate::error::StoreError;
 use crate::guarded::Guarded;
-use crate::principal::Caller;
+use crate::principal::{Caller, KeyVersion};
+
+/// What a store says to the charge of a request whose key record it may keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// The request was judged, and counted if it passed.
+    Judged(Verdict),
+    /// The key record is another one by now. Nothing was counted: whoever asked reads the
+    /// record anew and judges the request by that.
+    Outdated,
+}
 
 /// Counts the requests of callers.
 ///
@@ -34,6 +44,33 @@ pub trait Counters: Clone + Send + Sync + 'static {
         caller: &Caller,
         quota: &Quota,
     ) -> impl Future<Output = Result<Verdict, StoreError>> + Send;
+
+    /// Charges one request, provided that the key record is still in this state.
+    ///
+    /// A store that keeps key records beside its counters compares the version in the same
+    /// atomic step, and so a revocation or a new limit holds on the next request (design
+    /// D7). One that knows nothing of this key just charges.
+    fn hit_current(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        key: KeyVersion<'_>,
+    ) -> impl Future<Output = Result<Charge, StoreError>> + Send {
+        let _unknown = key;
+        async { self.hit(caller, quota).await.map(Charge::Judged) }
+    }
+}
+
+// === impl Charge ===
+
+impl Charge {
+    /// The verdict; none where the record has changed.
+    pub const fn verdict(&self) -> Option<&Verdict> {
+        match self {
+            Self::Judged(verdict) => Some(verdict),
+            Self::Outdated => None,
+        }
+    }
 }
 
 // === impl Guarded ===
@@ -49,6 +86,18 @@ impl<S: Counters> Counters for Guarded<S> {
         }
         // In a box, so that the future of a request to a local store has no room for it.
         Box::pin(self.guard(HIT, self.store.hit(caller, quota))).await
+    }
+
+    async fn hit_current(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        key: KeyVersion<'_>,
+    ) -> Result<Charge, StoreError> {
+        if self.store.is_local() {
+            return self.store.hit_current(caller, quota, key).await;
+        }
+        Box::pin(self.guard(HIT, self.store.hit_current(caller, quota, key))).await
     }
 }
 

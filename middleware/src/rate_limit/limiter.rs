@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
 
-use super::counters::Counters;
+use super::counters::{Charge, Counters};
 use super::quota::{Quota, Verdict};
 use super::table::CounterTable;
 use crate::clock::SharedClock;
@@ -93,6 +93,40 @@ impl<C: Counters> Limiter<C> {
     pub async fn charge(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, ApiError> {
         let answer = self.counters.hit(caller, quota).await;
         self.settle(caller, quota, answer)
+    }
+
+    /// Charges one request by the state of its key record; none where the record has
+    /// changed, and nothing was charged.
+    ///
+    /// # Errors
+    ///
+    /// As [`charge`](Self::charge).
+    pub(crate) async fn charge_current(
+        &self,
+        principal: &Principal,
+        quota: &Quota,
+    ) -> Result<Option<Verdict>, ApiError> {
+        let caller = principal.caller();
+        let Some(key) = principal.tracked_version() else {
+            return self.charge(caller, quota).await.map(Some);
+        };
+        let answer = self.counters.hit_current(caller, quota, key).await;
+        self.settle_current(caller, quota, answer)
+    }
+
+    /// As [`settle`](Self::settle); none where the key record has changed.
+    pub(crate) fn settle_current(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        answer: Result<Charge, StoreError>,
+    ) -> Result<Option<Verdict>, ApiError> {
+        let answer = match answer {
+            Ok(Charge::Outdated) => return Ok(None),
+            Ok(Charge::Judged(verdict)) => Ok(verdict),
+            Err(cause) => Err(cause),
+        };
+        self.settle(caller, quota, answer).map(Some)
     }
 
     /// Tells a caller about its budget, in the headers of its response.

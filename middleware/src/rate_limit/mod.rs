@@ -44,7 +44,7 @@ mod quota;
 mod service;
 mod table;
 
-pub use self::counters::Counters;
+pub use self::counters::{Charge, Counters};
 pub use self::layer::RateLimitLayer;
 pub use self::limiter::{Limiter, WhenLost};
 pub use self::quota::{Counter, Quota, Verdict};

@@ -23,7 +23,7 @@ use crate::clock::Timestamp;
 use crate::context::CorrelationId;
 use crate::error::StoreError;
 use crate::idempotency::{Decision, KeptResponse};
-use crate::rate_limit::{Quota, Verdict};
+use crate::rate_limit::{Charge, Quota, Verdict};
 use crate::stack::Admitted;
 
 /// Encodes a kept response.
@@ -145,12 +145,16 @@ fn told(kind: &[u8], rest: &[Value]) -> Option<Decision> {
 pub(super) fn admitted(reply: &Value, quota: &Quota) -> Admitted {
     match reply {
         Value::Array(answers) => match &answers[..] {
-            [charge] => (verdict(charge, quota), None),
-            [charge, claim] => (verdict(charge, quota), Some(decision(claim))),
+            [charge] => (judged(charge, quota), None),
+            [charge, claim] => (judged(charge, quota), Some(decision(claim))),
             _ => (Err(unreadable()), None),
         },
         _ => (Err(unreadable()), None),
     }
+}
+
+fn judged(reply: &Value, quota: &Quota) -> Result<Charge, StoreError> {
+    verdict(reply, quota).map(Charge::Judged)
 }
 
 fn number(value: &Value) -> Option<u64> {

@@ -50,7 +50,7 @@ use self::connection::Connection;
 use self::script::Step;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
-use crate::principal::Caller;
+use crate::principal::{Caller, KeyVersion};
 use crate::rate_limit::{Counters, Quota, Verdict};
 use crate::route::UpstreamKind;
 use crate::stack::{Admission, Admitted};
@@ -261,7 +261,14 @@ impl Admission for Store {
         true
     }
 
-    async fn admit(&self, caller: &Caller, quota: &Quota, attempt: &Attempt) -> Admitted {
+    async fn admit(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        key: Option<KeyVersion<'_>>,
+        attempt: &Attempt,
+    ) -> Admitted {
+        let _untracked = key;
         let call = self.charge(Call::default(), caller, quota);
         let call = self.attempt(call, attempt);
         match self.run(Step::Admit, &call).await {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::guarded::Guarded;
 use crate::idempotency::{Attempt, Decision, Records};
-use crate::principal::Caller;
-use crate::rate_limit::{Counters, Quota, Verdict};
+use crate::principal::{Caller, KeyVersion};
+use crate::rate_limit::{Charge, Counters, Quota};
 
 /// What the store says to a keyed request: to its charge, and to its claim. There is no
-/// second answer where no claim was tried: for a request that is over its limit, and
-/// where the charge failed first.
+/// second answer where no claim was tried: for a request that is over its limit or was
+/// judged by a record that has changed, and where the charge failed first.
 pub type Admitted = (
-    Result<Verdict, StoreError>,
+    Result<Charge, StoreError>,
     Option<Result<Decision, StoreError>>,
 );
 
@@ -28,14 +28,16 @@ pub trait Admission: Counters + Records {
         false
     }
 
-    /// Charges the request and, where it passes, claims its key.
+    /// Charges the request, provided that the key record is still in the state given, and
+    /// claims its Idempotency-Key where it passes.
     fn admit(
         &self,
         caller: &Caller,
         quota: &Quota,
+        key: Option<KeyVersion<'_>>,
         attempt: &Attempt,
     ) -> impl Future<Output = Admitted> + Send {
-        hit_then_claim(self, caller, quota, attempt)
+        hit_then_claim(self, caller, quota, key, attempt)
     }
 }
 
@@ -44,17 +46,32 @@ pub(crate) async fn hit_then_claim<S>(
     store: &S,
     caller: &Caller,
     quota: &Quota,
+    key: Option<KeyVersion<'_>>,
     attempt: &Attempt,
 ) -> Admitted
 where
     S: Counters + Records,
 {
-    let verdict = store.hit(caller, quota).await;
-    if !verdict.as_ref().is_ok_and(|verdict| verdict.allowed) {
-        return (verdict, None);
+    let charge = hit(store, caller, quota, key).await;
+    let passes = |charge: &Charge| charge.verdict().is_some_and(|verdict| verdict.allowed);
+    if !charge.as_ref().is_ok_and(passes) {
+        return (charge, None);
     }
     let decision = store.claim(attempt).await;
-    (verdict, Some(decision))
+    (charge, Some(decision))
+}
+
+/// Charges a request by the state of its key record, where that is kept beside counters.
+pub(super) async fn hit<S: Counters>(
+    store: &S,
+    caller: &Caller,
+    quota: &Quota,
+    key: Option<KeyVersion<'_>>,
+) -> Result<Charge, StoreError> {
+    match key {
+        Some(key) => store.hit_current(caller, quota, key).await,
+        None => store.hit(caller, quota).await.map(Charge::Judged),
+    }
 }
 
 // === impl Guarded ===
@@ -64,13 +81,19 @@ impl<S: Admission> Admission for Guarded<S> {
         self.store.is_one_step()
     }
 
-    async fn admit(&self, caller: &Caller, quota: &Quota, attempt: &Attempt) -> Admitted {
+    async fn admit(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        key: Option<KeyVersion<'_>>,
+        attempt: &Attempt,
+    ) -> Admitted {
         if !self.store.is_one_step() {
-            return hit_then_claim(self, caller, quota, attempt).await;
+            return hit_then_claim(self, caller, quota, key, attempt).await;
         }
         // A charge that failed is the breaker's business, as in two steps.
         let step = async {
-            match self.store.admit(caller, quota, attempt).await {
+            match self.store.admit(caller, quota, key, attempt).await {
                 (Err(cause), None) => Err(cause),
                 answers => Ok(answers),
             }

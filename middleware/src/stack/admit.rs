@@ -124,15 +124,15 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
             };
             let judged = match judge::<S, B>(&request, found, &principal) {
                 Ok((policy, Some(key))) => {
-                    return Box::pin(self.pass_keyed(inner, request, policy, key, &principal))
-                        .await;
+                    return Box::pin(self.pass_keyed(inner, request, policy, key, principal)).await;
                 }
                 Ok((policy, None)) => Ok(policy),
                 Err(refusal) => Err(refusal),
             };
             let quota = self.limiter.quota_of(Some(&principal));
-            let verdict = match self.limiter.charge(principal.caller(), &quota).await {
-                Ok(verdict) => verdict,
+            let verdict = match self.limiter.charge_current(&principal, &quota).await {
+                Ok(Some(verdict)) => verdict,
+                Ok(None) => return self.pass_anew(inner, request, principal).await,
                 Err(refusal) => return Ok(refusal.into_response()),
             };
             let mut response = match judged {
@@ -153,13 +153,38 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         }
     }
 
+    /// Judges a request again whose key record turned out to be another one by now.
+    ///
+    /// It ends: each round needs another change of the record in the meantime.
+    fn pass_anew<T, B, R>(
+        self: Arc<Self>,
+        inner: T,
+        mut request: Request<B>,
+        outdated: Principal,
+    ) -> BoxFuture<Result<Response<Body<R>>, T::Error>>
+    where
+        T: Service<Request<RequestBody<B>>, Response = Response<R>, Error: Send, Future: Send>
+            + Send
+            + 'static,
+        B: HttpBody<Data: Send, Error: Send> + Send + 'static,
+        R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
+    {
+        Box::pin(async move {
+            match self.authenticator.renew(&outdated).await {
+                Ok(principal) => request.extensions_mut().insert(principal),
+                Err(refusal) => return Ok(refusal.into_response()),
+            };
+            self.pass(inner, request).await
+        })
+    }
+
     async fn pass_keyed<T, B, R>(
         &self,
         inner: T,
         request: Request<B>,
         policy: Arc<Policy>,
         key: IdempotencyKey,
-        principal: &Principal,
+        mut principal: Principal,
     ) -> Result<Response<Body<R>>, T::Error>
     where
         T: Service<Request<RequestBody<B>>, Response = Response<R>, Error: Send, Future: Send>
@@ -168,51 +193,88 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         B: HttpBody<Data: Send, Error: Send> + Send + 'static,
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
     {
-        let prepare = self.executor.prepare(request, key, &policy, principal);
-        let mut prepared = prepare.await;
-        let asked = self.ask(principal, prepared.as_mut().ok()).await;
-        let (verdict, decision) = match asked {
-            Ok(answers) => answers,
-            Err(refusal) => return Ok(refusal.into_response()),
+        let prepare = self.executor.prepare(request, key, &policy, &principal);
+        let mut keyed = match prepare.await {
+            Ok(keyed) => keyed,
+            Err(refusal) => return Ok(self.refuse(principal, refusal).await),
         };
-        let mut response = match prepared {
-            _ if !verdict.allowed => over_limit(&verdict),
-            Ok(keyed) => self.answer(inner, keyed, decision).await?,
-            Err(refusal) => refusal.into_response(),
+        let (verdict, decision) = loop {
+            match self.ask(&principal, &mut keyed).await {
+                Ok(Some(answers)) => break answers,
+                // The key record is another one by now: the request is judged by that.
+                Ok(None) => match self.authenticator.renew(&principal).await {
+                    Ok(renewed) => principal = renewed,
+                    Err(refusal) => return Ok(refusal.into_response()),
+                },
+                Err(refusal) => return Ok(refusal.into_response()),
+            }
+            keyed.enter(&principal);
+        };
+        let mut response = match decision {
+            Some(Ok(decision)) => self.answer(inner, keyed, decision).await?,
+            Some(Err(refusal)) => refusal.into_response(),
+            None => over_limit(&verdict),
         };
         self.limiter.tell(&verdict, response.headers_mut());
         Ok(response)
     }
 
-    /// Charges the request and, where it is keyed, claims its key.
+    /// Charges a request that cannot be executed, and tells why.
+    async fn refuse<R>(&self, mut principal: Principal, refusal: ApiError) -> Response<Body<R>> {
+        let verdict = loop {
+            let quota = self.limiter.quota_of(Some(&principal));
+            match self.limiter.charge_current(&principal, &quota).await {
+                Ok(Some(verdict)) => break verdict,
+                Ok(None) => match self.authenticator.renew(&principal).await {
+                    Ok(renewed) => principal = renewed,
+                    Err(refusal) => return refusal.into_response(),
+                },
+                Err(refusal) => return refusal.into_response(),
+            }
+        };
+        let mut response = match verdict.allowed {
+            true => refusal.into_response(),
+            false => over_limit(&verdict),
+        };
+        self.limiter.tell(&verdict, response.headers_mut());
+        response
+    }
+
+    /// Charges the request and claims its key, unless it is not to be executed anyway; none
+    /// where the key record has changed.
     async fn ask<B>(
         &self,
         principal: &Principal,
-        keyed: Option<&mut Keyed<B, Guarded<S>>>,
-    ) -> Result<(Verdict, Option<Result<Decision, ApiError>>), ApiError> {
+        keyed: &mut Keyed<B, Guarded<S>>,
+    ) -> Result<Option<Asked>, ApiError> {
         let (caller, quota) = (principal.caller(), self.limiter.quota_of(Some(principal)));
-        let Some(keyed) = keyed else {
-            return Ok((self.limiter.charge(caller, &quota).await?, None));
-        };
-        let (charge, claim) = self.store.admit(caller, &quota, keyed.ask()).await;
+        if let Err(refusal) = keyed.judge(principal) {
+            let verdict = self.limiter.charge_current(principal, &quota).await?;
+            let told = |verdict: Verdict| (verdict, verdict.allowed.then_some(Err(refusal)));
+            return Ok(verdict.map(told));
+        }
+        let key = principal.tracked_version();
+        let (charge, claim) = self.store.admit(caller, &quota, key, keyed.ask()).await;
         if claim.is_none() {
             keyed.close();
         }
-        let verdict = self.limiter.settle(caller, &quota, charge)?;
+        let Some(verdict) = self.limiter.settle_current(caller, &quota, charge)? else {
+            return Ok(None);
+        };
         let decision = match claim {
             Some(answer) => Some(keyed.settle(answer)),
             // The charge failed and was made up here; the claim has not been tried.
             None if verdict.allowed => Some(self.executor.claim(keyed).await),
             None => None,
         };
-        Ok((verdict, decision))
+        Ok(Some((verdict, decision)))
     }
 
     async fn answer<T, B, R>(
         &self,
         inner: T,
         keyed: Keyed<B, Guarded<S>>,
-        decision: Option<Result<Decision, ApiError>>,
+        decision: Decision,
     ) -> Result<Response<Body<R>>, T::Error>
     where
         T: Service<Request<RequestBody<B>>, Response = Response<R>, Error: Send, Future: Send>
@@ -221,17 +283,19 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         B: HttpBody<Data: Send, Error: Send> + Send + 'static,
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
     {
-        match decision.expect("a keyed request that passed its limit was claimed") {
-            Ok(Decision::Execute { lease_ends }) => {
+        match decision {
+            Decision::Execute { lease_ends } => {
                 self.executor.execute(inner, keyed, lease_ends).await
             }
-            Ok(decision) => Ok(decision
+            decision => Ok(decision
                 .answer()
                 .expect("every other decision is an answer")),
-            Err(refusal) => Ok(refusal.into_response()),
         }
     }
 }
+
+/// What became of the charge of a keyed request, and of its claim where it passed.
+type Asked = (Verdict, Option<Result<Decision, ApiError>>);
 
 /// Everything that can be said before the store is asked. It is told only after the
 /// charge: whoever is over the limit learns nothing else.

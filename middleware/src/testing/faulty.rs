@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::error::StoreError;
 use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
-use crate::principal::Caller;
-use crate::rate_limit::{Counters, Quota, Verdict};
+use crate::principal::{Caller, KeyVersion};
+use crate::rate_limit::{Charge, Counters, Quota, Verdict};
 use crate::stack::{Admission, Admitted, hit_then_claim};
 
 /// Wraps a store and breaks its steps; clones break together.
@@ -90,6 +90,15 @@ impl<S: Counters> Counters for FaultyStore<S> {
     async fn hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
         self.step(self.store.hit(caller, quota)).await
     }
+
+    async fn hit_current(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        key: KeyVersion<'_>,
+    ) -> Result<Charge, StoreError> {
+        self.step(self.store.hit_current(caller, quota, key)).await
+    }
 }
 
 impl<S: Records> Records for FaultyStore<S> {
@@ -121,11 +130,17 @@ impl<S: Admission> Admission for FaultyStore<S> {
         self.is_one_step
     }
 
-    async fn admit(&self, caller: &Caller, quota: &Quota, attempt: &Attempt) -> Admitted {
+    async fn admit(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        key: Option<KeyVersion<'_>>,
+        attempt: &Attempt,
+    ) -> Admitted {
         if !self.is_one_step {
-            return hit_then_claim(self, caller, quota, attempt).await;
+            return hit_then_claim(self, caller, quota, key, attempt).await;
         }
-        let step = async { Ok(self.store.admit(caller, quota, attempt).await) };
+        let step = async { Ok(self.store.admit(caller, quota, key, attempt).await) };
         match self.step(step).await {
             Ok(answers) => answers,
             Err(cause) => (Err(cause), None),

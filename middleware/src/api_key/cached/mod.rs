@@ -13,6 +13,7 @@ use super::record::KeyRecord;
 use crate::clock::{SharedClock, Timestamp};
 use crate::error::StoreError;
 use crate::guarded::Guarded;
+use crate::principal::Principal;
 
 /// A keyring that goes on for a while when its store is lost (contract §7).
 ///
@@ -20,6 +21,10 @@ use crate::guarded::Guarded;
 /// that a change holds on the next request and a loss is not waited for by each. Where no answer comes, a record that the store confirmed within the
 /// last 60 s goes on, as long as it is neither expired nor revoked; for any other key the
 /// answer is [`StoreError`], a 503, because nobody can know that it is *not* good.
+///
+/// Where the same store also counts the requests, it compares the version of the record
+/// at every charge, and a record that was confirmed within that minute need not be asked
+/// for: see [`counted`](Self::counted).
 ///
 /// What the store does not know is never remembered: a key that is handed out a moment
 /// later would be locked out, and mistyped keys do not come this far.
@@ -32,6 +37,7 @@ pub struct Cached<K> {
     stale_for: Duration,
     deadline: Duration,
     capacity: usize,
+    is_counted: bool,
     shared: Arc<Shared>,
 }
 
@@ -65,6 +71,7 @@ impl<K> Cached<K> {
             stale_for: STALE_FOR,
             deadline: DEADLINE,
             capacity: CAPACITY,
+            is_counted: false,
             shared: Arc::default(),
         }
     }
@@ -90,6 +97,18 @@ impl<K> Cached<K> {
         self
     }
 
+    /// Asks for a record once in [`stale_for`](Self::stale_for) and not at every look-up.
+    ///
+    /// Only for keyrings whose records are [tracked](super::KeyRecordBuilder::tracked), and
+    /// only in front of the whole stack over the same store, which then says at every charge
+    /// whether the record is still the newest; anywhere else a revoked key stays good for
+    /// as long as it is remembered.
+    #[must_use]
+    pub const fn counted(mut self) -> Self {
+        self.is_counted = true;
+        self
+    }
+
     /// Whether the last look-up got no answer from the store.
     pub fn is_lost(&self) -> bool {
         self.shared.lost.load(Ordering::Relaxed)
@@ -104,6 +123,12 @@ impl<K> Cached<K> {
             Some(record) => self.seen().keep(digest, record, now, self.capacity),
             None => self.seen().forget(digest),
         }
+    }
+
+    /// What the store confirmed lately, good or not: who asks judges that.
+    fn remembered(&self, digest: &Digest) -> Option<Arc<KeyRecord>> {
+        let since = self.clock.elapsed().saturating_sub(self.stale_for);
+        self.seen().confirmed(digest, since).cloned()
     }
 
     fn recall(&self, digest: &Digest, error: StoreError) -> Result<Arc<KeyRecord>, StoreError> {
@@ -124,6 +149,11 @@ impl<K> Cached<K> {
 
 impl<K: Keyring> Keyring for Cached<K> {
     async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        if self.is_counted
+            && let Some(record) = self.remembered(digest)
+        {
+            return Ok(Some(record));
+        }
         let asked = self.guarded.store.find(digest);
         match self.guarded.guard(self.deadline, asked).await {
             Ok(found) => {
@@ -132,6 +162,15 @@ impl<K: Keyring> Keyring for Cached<K> {
             }
             Err(error) => self.recall(digest, error).map(Some),
         }
+    }
+
+    async fn reread(&self, principal: &Principal) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        let asked = self.guarded.store.reread(principal);
+        let found = self.guarded.guard(self.deadline, asked).await?;
+        if let Some(record) = &found {
+            self.answered(record.digest(), Some(record));
+        }
+        Ok(found)
     }
 }
 
@@ -172,9 +211,13 @@ impl Seen {
 
     /// A record that was confirmed at or after a moment and is still good.
     fn recall(&self, digest: &Digest, now: Timestamp, since: Duration) -> Option<Arc<KeyRecord>> {
+        let record = self.confirmed(digest, since)?;
+        record.admit(now).is_ok().then(|| Arc::clone(record))
+    }
+
+    fn confirmed(&self, digest: &Digest, since: Duration) -> Option<&Arc<KeyRecord>> {
         let entry = self.young.get(digest).or_else(|| self.old.get(digest))?;
-        let usable = entry.confirmed >= since && entry.record.admit(now).is_ok();
-        usable.then(|| Arc::clone(&entry.record))
+        (entry.confirmed >= since).then_some(&entry.record)
     }
 }
 

@@ -12,7 +12,7 @@ use super::scene::{
 };
 use crate::context::Fingerprint;
 use crate::idempotency::{Attempt, Decision, Records};
-use crate::rate_limit::{Counters, Quota, Verdict};
+use crate::rate_limit::{Charge, Counters, Quota, Verdict};
 use crate::stack::Admission;
 
 /// Of two callers one is admitted and the other charged and then claimed, along the
@@ -25,13 +25,13 @@ pub async fn admitting_is_charging_and_then_claiming<S: Subject>(subject: &S) {
             subject.advance(random_pause(&mut random)).await;
             let quota = random_quota(&mut random);
             let [one, two] = random_attempts(&mut random, seed, step);
-            let in_one = store.admit(&one.owner.caller, &quota, &one).await;
+            let in_one = store.admit(&one.owner.caller, &quota, None, &one).await;
             let verdict = store.hit(&two.owner.caller, &quota).await.expect(WORKS);
             let decision = match verdict.allowed {
                 true => Some(store.claim(&two).await.expect(WORKS)),
                 false => None,
             };
-            let told = in_one.0.expect(WORKS);
+            let told = judged(in_one.0.expect(WORKS));
             assert_same_verdict::<S>(&told, &verdict, (seed, step));
             let claimed = in_one.1.map(|answer| answer.expect(WORKS));
             let kinds = (claimed.as_ref().map(kind), decision.as_ref().map(kind));
@@ -50,12 +50,12 @@ pub async fn admitting_is_charging_and_then_claiming<S: Subject>(subject: &S) {
 pub async fn what_is_over_the_limit_claims_nothing<S: Subject>(subject: &S) {
     let (store, quota) = (subject.store(), Quota::new(1, WINDOW));
     let caller = caller("family");
-    let (verdict, decision) = store.admit(&caller, &quota, &attempt(1)).await;
-    assert!(verdict.expect(WORKS).allowed);
+    let (verdict, decision) = store.admit(&caller, &quota, None, &attempt(1)).await;
+    assert!(judged(verdict.expect(WORKS)).allowed);
     assert!(is_execute(&decision.expect("it passed").expect(WORKS)));
     let other = attempt_of("family", b"other", 2);
-    let (verdict, decision) = store.admit(&caller, &quota, &other).await;
-    assert!(!verdict.expect(WORKS).allowed && decision.is_none());
+    let (verdict, decision) = store.admit(&caller, &quota, None, &other).await;
+    assert!(!judged(verdict.expect(WORKS)).allowed && decision.is_none());
     execute(&store, &attempt_of("family", b"other", 3)).await;
 }
 
@@ -67,10 +67,10 @@ pub async fn of_many_concurrent_admissions_the_limit_passes_and_one_is_executed<
         let store = store.clone();
         async move {
             let attempt = attempt(number.into());
-            let admitted = store.admit(&attempt.owner.caller, &quota, &attempt);
+            let admitted = store.admit(&attempt.owner.caller, &quota, None, &attempt);
             let (verdict, decision) = admitted.await;
             let decision = decision.map(|answer| answer.expect(WORKS));
-            (verdict.expect(WORKS).allowed, decision)
+            (judged(verdict.expect(WORKS)).allowed, decision)
         }
     })
     .await;
@@ -85,6 +85,14 @@ pub async fn of_many_concurrent_admissions_the_limit_passes_and_one_is_executed<
     let others = decisions.iter().filter(|one| !is_execute(one));
     for other in others {
         assert!(matches!(other, Decision::InProgress { .. }), "{other:?}");
+    }
+}
+
+/// Nothing is said about a key record, so none can have changed.
+fn judged(charge: Charge) -> Verdict {
+    match charge {
+        Charge::Judged(verdict) => verdict,
+        Charge::Outdated => panic!("no record was named that could be outdated"),
     }
 }
 
