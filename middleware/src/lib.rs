@@ -87,6 +87,7 @@ pub mod header;
 pub mod idempotency;
 pub mod identity;
 pub mod memory;
+mod pair;
 mod principal;
 pub mod rate_limit;
 #[cfg(feature = "redis")]
@@ -102,6 +103,7 @@ pub use crate::body::{Body, CapError, Capped, RequestBody};
 pub use crate::budget::Budget;
 pub use crate::context::{Claim, CorrelationId, Effect, Fingerprint};
 pub use crate::error::{ApiError, ErrorFormat};
+pub use crate::pair::Pair;
 pub use crate::principal::{Caller, KeyVersion, Principal, PrincipalBuilder, Scopes};
 pub use crate::stack::{ApiLayer, ApiLayerBuilder};
 pub use crate::store::{OpenError, Store};
