@@ -32,6 +32,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[cfg(feature = "embedded")]
     pub(crate) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

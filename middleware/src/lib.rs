@@ -66,6 +66,7 @@
 //! | `axum` | extractors for [`Principal`], [`CorrelationId`] and [`Claim`]; `IntoResponse` for [`ApiError`] |
 //! | `embedded` | the store of one process in a file: records survive a crash |
 //! | `redis` | `redis::Store`, which several processes share |
+//! | `sqlite` | `sqlite::Store`: records in a database of yours, so that effect and record are one transaction |
 //! | `test-util` | `testing`: a clock to set, a store to break, and the cases that every store must pass |
 
 pub mod api_key;
@@ -95,6 +96,8 @@ pub mod rate_limit;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod route;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod stack;
 mod store;
 mod tasks;

@@ -43,6 +43,7 @@
 mod buffer;
 #[cfg(any(feature = "embedded", feature = "sqlite"))]
 mod codec;
+mod commit;
 mod execution;
 mod executor;
 mod fingerprint;
@@ -54,6 +55,7 @@ mod records;
 mod replay;
 mod service;
 
+pub use self::commit::{Commit, FinishError, RecordsConnection};
 pub(crate) use self::executor::Keyed;
 pub use self::executor::{Executor, Options};
 pub use self::key::{IdempotencyKey, InvalidKey};

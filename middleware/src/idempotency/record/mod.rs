@@ -216,6 +216,21 @@ impl Record {
         self.token == token && matches!(self.state, State::Claimed { .. })
     }
 
+    /// Whether this owner made the last step.
+    pub fn is_of(&self, token: u128) -> bool {
+        self.token == token
+    }
+
+    /// Whether this owner's execution has ended.
+    pub fn has_ended(&self, token: u128) -> bool {
+        self.is_of(token) && matches!(self.state, State::Ended(_))
+    }
+
+    /// The id of the request that made it.
+    pub fn original(&self) -> &CorrelationId {
+        &self.original
+    }
+
     /// Whether the record may be forgotten.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.expires <= now
