@@ -31,7 +31,7 @@ fn leaves_import_no_sibling_and_no_store() {
         }
         for room in SIBLINGS
             .iter()
-            .chain(&["embedded", "memory", "redis", "stack", "store"])
+            .chain(&["embedded", "memory", "redis", "sqlite", "stack", "store"])
         {
             file.must_not(&format!("import {room}"), |line| imports(line, room));
         }
@@ -41,7 +41,8 @@ fn leaves_import_no_sibling_and_no_store() {
 #[test]
 fn every_room_of_the_middleware_has_its_place() {
     let above = [
-        "embedded", "extract", "lib", "memory", "redis", "stack", "store", "testing",
+        "embedded", "extract", "lib", "memory", "pair", "redis", "sqlite", "stack", "store",
+        "testing",
     ];
     for file in sources("middleware/src/") {
         let rooms = LEAVES.iter().chain(&SIBLINGS).chain(&above);
@@ -60,6 +61,7 @@ fn stores_import_what_the_siblings_ask_of_a_store_and_no_layer() {
         "middleware/src/memory/",
         "middleware/src/embedded/",
         "middleware/src/redis/",
+        "middleware/src/sqlite/",
     ];
     for file in stores.into_iter().flat_map(sources) {
         for name in ["Layer", "Authenticat", "Limiter", "Executor", "tower"] {
@@ -361,7 +363,7 @@ const LEAVES: [&str; 15] = [
 ];
 
 /// Pure functions over plain data, with the time passed in.
-const DECISIONS: [&str; 19] = [
+const DECISIONS: [&str; 20] = [
     "middleware/src/api_key/digest.rs",
     "middleware/src/api_key/key.rs",
     "middleware/src/api_key/record.rs",
@@ -378,6 +380,7 @@ const DECISIONS: [&str; 19] = [
     "middleware/src/rate_limit/table.rs",
     "middleware/src/route/policy.rs",
     "middleware/src/route/table.rs",
+    "middleware/src/sqlite/capacity.rs",
     "service/src/message/mod.rs",
     "service/src/recipient.rs",
     "service/src/window.rs",
