@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::digest::Digest;
 use super::keyring::Keyring;
 use super::record::KeyRecord;
 use super::schema::{self, SchemaError};
-use super::watch;
+use super::watch::{self, Look};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 
@@ -58,6 +60,8 @@ struct Shared {
     ring: ArcSwap<Ring>,
     /// Held while one state is made of another, so that no change is lost.
     writing: Mutex<()>,
+    /// When the keys were last known to be those of the file that is watched.
+    confirmed: Mutex<Option<Instant>>,
     /// Stops the watching of the file once the last clone is gone.
     watcher: OnceLock<AbortOnDropHandle<()>>,
 }
@@ -114,12 +118,18 @@ impl Keys {
     pub fn watch(path: impl AsRef<Path>) -> Result<Self, KeysError> {
         let keys = Self::read(&path)?;
         let shared = Arc::downgrade(&keys.shared);
-        let task = watch::follow(path.as_ref().to_owned(), move |file| {
+        let task = watch::follow(path.as_ref().to_owned(), move |look| {
             let Some(shared) = shared.upgrade() else {
                 return Ok(());
             };
-            Self { shared }.change(|_| Ring::parse(file))
+            let keys = Self { shared };
+            if let Look::Changed(file) = look {
+                keys.change(|_| Ring::parse(file))?;
+            }
+            keys.confirm();
+            Ok(())
         });
+        keys.confirm();
         let _ = keys
             .shared
             .watcher
@@ -202,10 +212,17 @@ impl Keys {
         Ok(())
     }
 
+    /// The keys are those of the file.
+    fn confirm(&self) {
+        let confirmed = self.shared.confirmed.lock();
+        *confirmed.unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     fn from_ring(ring: Ring) -> Self {
         let shared = Shared {
             ring: ArcSwap::from_pointee(ring),
             writing: Mutex::default(),
+            confirmed: Mutex::new(None),
             watcher: OnceLock::new(),
         };
         Self {
@@ -218,6 +235,12 @@ impl Keyring for Keys {
     async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, StoreError> {
         let ring = self.shared.ring.load();
         Ok(ring.by_digest.get(digest.as_bytes()).cloned())
+    }
+
+    fn age(&self) -> Duration {
+        let confirmed = self.shared.confirmed.lock();
+        let confirmed = *confirmed.unwrap_or_else(PoisonError::into_inner);
+        confirmed.map_or(Duration::ZERO, |at| at.elapsed())
     }
 }
 
