@@ -16,6 +16,7 @@
 mod clock;
 mod entropy;
 mod faulty;
+pub mod server;
 pub mod store;
 mod timer;
 
