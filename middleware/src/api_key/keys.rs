@@ -1,7 +1,8 @@
 //! Key records in memory: given by the program, or read from a file and kept in step with it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -70,7 +71,7 @@ struct Shared {
 #[derive(Clone, Default)]
 struct Ring {
     by_digest: HashMap<[u8; 32], Arc<KeyRecord>, RandomState>,
-    by_id: HashMap<Box<str>, Arc<KeyRecord>>,
+    by_id: BTreeMap<Box<str>, Arc<KeyRecord>>,
 }
 
 // === impl Keys ===
@@ -145,7 +146,7 @@ impl Keys {
     ///
     /// [`KeysError`] where another id has the same digest; nothing is changed then.
     pub fn insert(&self, record: Arc<KeyRecord>) -> Result<(), KeysError> {
-        self.change(|ring| ring.with(record))
+        self.put([record])
     }
 
     /// Takes a key back at this moment; false where there is no such id.
@@ -155,7 +156,7 @@ impl Keys {
     pub fn revoke(&self, id: &str, at: Timestamp) -> bool {
         let revoked = self.change(|ring| {
             let held = ring.by_id.get(id).ok_or(Problem::Unknown)?;
-            ring.with(held.to_builder().revoked(at).build())
+            ring.clone().with(held.to_builder().revoked(at).build())
         });
         revoked.is_ok()
     }
@@ -189,19 +190,40 @@ impl Keys {
 
     /// The records of the keys, in the order of their ids.
     pub fn records(&self) -> Vec<Arc<KeyRecord>> {
+        self.shared.ring.load().by_id.values().cloned().collect()
+    }
+
+    /// At most so many records in the order of their ids, from the first one after this
+    /// id on; all come after the empty one.
+    pub fn page(&self, after: &str, most: usize) -> Vec<Arc<KeyRecord>> {
         let ring = self.shared.ring.load();
-        let mut records: Vec<_> = ring.by_id.values().cloned().collect();
-        records.sort_by(|one, other| {
-            let ids = (one.principal().key_id(), other.principal().key_id());
-            ids.0.cmp(ids.1)
-        });
-        records
+        let following = ring
+            .by_id
+            .range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
+        following
+            .take(most)
+            .map(|(_, record)| Arc::clone(record))
+            .collect()
     }
 
     /// The keys in the schema of a key file, in the order of their ids.
     pub fn to_json(&self) -> serde_json::Value {
         let records = self.records();
         schema::write(records.iter().map(AsRef::as_ref))
+    }
+
+    /// Adds these keys, or puts them in the place of those with their ids, all at once.
+    pub(crate) fn put(
+        &self,
+        records: impl IntoIterator<Item = Arc<KeyRecord>>,
+    ) -> Result<(), KeysError> {
+        self.change(|ring| records.into_iter().try_fold(ring.clone(), Ring::with))
+    }
+
+    /// The record whose key has this digest.
+    pub(crate) fn holder(&self, digest: &Digest) -> Option<Arc<KeyRecord>> {
+        let ring = self.shared.ring.load();
+        ring.by_digest.get(digest.as_bytes()).cloned()
     }
 
     fn change(&self, next: impl FnOnce(&Ring) -> Result<Ring, Problem>) -> Result<(), KeysError> {
@@ -233,8 +255,7 @@ impl Keys {
 
 impl Keyring for Keys {
     async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, StoreError> {
-        let ring = self.shared.ring.load();
-        Ok(ring.by_digest.get(digest.as_bytes()).cloned())
+        Ok(self.holder(digest))
     }
 
     fn age(&self) -> Duration {
@@ -294,17 +315,16 @@ impl Ring {
     }
 
     /// The same keys, with this record in the place of the one that had its id.
-    fn with(&self, record: Arc<KeyRecord>) -> Result<Self, Problem> {
+    fn with(mut self, record: Arc<KeyRecord>) -> Result<Self, Problem> {
         let id: Box<str> = record.principal().key_id().into();
         let digest = *record.digest().as_bytes();
-        let mut ring = self.clone();
-        if let Some(old) = ring.by_id.insert(id.clone(), Arc::clone(&record)) {
-            ring.by_digest.remove(old.digest().as_bytes());
+        if let Some(old) = self.by_id.insert(id.clone(), Arc::clone(&record)) {
+            self.by_digest.remove(old.digest().as_bytes());
         }
-        if let Some(other) = ring.by_digest.insert(digest, record) {
+        if let Some(other) = self.by_digest.insert(digest, record) {
             return Err(Problem::SameDigest(other.principal().key_id().into(), id));
         }
-        Ok(ring)
+        Ok(self)
     }
 }
 
@@ -374,6 +394,22 @@ mod tests {
         );
         let keys = Keys::new([one]).unwrap();
         assert!(keys.insert(twin).is_err() && keys.get("b").is_none());
+    }
+
+    #[test]
+    fn a_page_goes_on_after_the_last_id_of_the_one_before() {
+        let keys = Keys::new(["b", "a", "C", "d"].map(record)).unwrap();
+        for (after, most, want) in [
+            ("", 3, "Cab"),
+            ("b", 3, "d"),
+            ("aa", 1, "b"),
+            ("d", 3, ""),
+            ("", 0, ""),
+        ] {
+            let page = keys.page(after, most);
+            let ids: String = page.iter().map(|one| one.principal().key_id()).collect();
+            assert_eq!(ids, want, "{most} after {after:?}");
+        }
     }
 
     #[test]
