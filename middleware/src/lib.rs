@@ -73,6 +73,8 @@ mod body;
 mod breaker;
 mod budget;
 pub mod clock;
+#[cfg(any(feature = "embedded", feature = "sqlite"))]
+mod codec;
 mod context;
 pub mod correlation_id;
 #[cfg(feature = "embedded")]

@@ -342,11 +342,12 @@ const SIBLINGS: [&str; 5] = [
 ];
 
 /// What the siblings stand on.
-const LEAVES: [&str; 14] = [
+const LEAVES: [&str; 15] = [
     "body",
     "breaker",
     "budget",
     "clock",
+    "codec",
     "context",
     "entropy",
     "error",
@@ -360,11 +361,13 @@ const LEAVES: [&str; 14] = [
 ];
 
 /// Pure functions over plain data, with the time passed in.
-const DECISIONS: [&str; 17] = [
+const DECISIONS: [&str; 19] = [
     "middleware/src/api_key/digest.rs",
     "middleware/src/api_key/key.rs",
     "middleware/src/api_key/record.rs",
     "middleware/src/breaker.rs",
+    "middleware/src/codec.rs",
+    "middleware/src/idempotency/codec.rs",
     "middleware/src/idempotency/fingerprint.rs",
     "middleware/src/idempotency/key.rs",
     "middleware/src/embedded/codec.rs",

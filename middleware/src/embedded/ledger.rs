@@ -8,11 +8,11 @@ use redb::{
     TableDefinition, WriteTransaction,
 };
 
-use super::codec::{self, Malformed};
 use super::error::{OpenError, WriteError};
 use super::file;
 use super::usage::{Capacity, Load, Usage};
 use crate::clock::Timestamp;
+use crate::codec::Malformed;
 use crate::error::StoreError;
 use crate::idempotency::{Attempt, Decision, Outcome, Owner, Record};
 
@@ -283,7 +283,7 @@ impl<'a> Page<'a> {
         let Some(found) = self.records.get(&*place.0).map_err(redb::Error::from)? else {
             return Ok(None);
         };
-        let record = codec::decode_record(found.value())?;
+        let record = Record::decode(found.value())?;
         let load = place.load(found.value().len());
         Ok(Some(Held { record, load }))
     }
@@ -296,7 +296,7 @@ impl<'a> Page<'a> {
         held: Option<&Held>,
         record: &Record,
     ) -> Result<bool, redb::Error> {
-        let bytes = codec::encode_record(record);
+        let bytes = record.encode();
         let added = place.load(bytes.len());
         let freed = held.map_or_else(Load::default, |held| held.load);
         // Asked before the record that this one replaces is touched: it may be live.

@@ -41,6 +41,8 @@
 //! again until the lease ends.
 
 mod buffer;
+#[cfg(any(feature = "embedded", feature = "sqlite"))]
+mod codec;
 mod execution;
 mod executor;
 mod fingerprint;
@@ -57,8 +59,6 @@ pub use self::executor::{Executor, Options};
 pub use self::key::{IdempotencyKey, InvalidKey};
 pub use self::layer::IdempotencyLayer;
 pub use self::record::{Attempt, Decision, Outcome, Owner, Record};
-#[cfg(feature = "embedded")]
-pub(crate) use self::record::{Parts, State};
 pub use self::records::Records;
 pub use self::replay::KeptResponse;
 pub use self::service::Idempotency;

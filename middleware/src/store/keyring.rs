@@ -5,7 +5,8 @@ use std::time::Duration;
 
 #[cfg(feature = "redis")]
 use crate::api_key::Cached;
-use crate::api_key::{Digest, KeyRecord, Keyring, Keys};
+use crate::api_key::{Digest, KeyChange, KeyRecord, KeyStore, KeyWriteError, Keyring, Keys};
+use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::principal::Principal;
 #[cfg(feature = "redis")]
@@ -56,5 +57,23 @@ impl Keyring for StoreKeyring {
 
     fn age(&self) -> Duration {
         ask!(self, keyring => keyring.age())
+    }
+}
+
+impl KeyStore for StoreKeyring {
+    async fn get(&self, id: &str) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        ask!(self, keyring => KeyStore::get(keyring, id).await)
+    }
+
+    async fn page(&self, after: &str, most: usize) -> Result<Vec<Arc<KeyRecord>>, StoreError> {
+        ask!(self, keyring => keyring.page(after, most).await)
+    }
+
+    async fn write(&self, changes: &[KeyChange]) -> Result<(), KeyWriteError> {
+        ask!(self, keyring => keyring.write(changes).await)
+    }
+
+    async fn touch(&self, used: &[(Box<str>, Timestamp)]) -> Result<(), StoreError> {
+        ask!(self, keyring => keyring.touch(used).await)
     }
 }

@@ -17,6 +17,7 @@ mod clock;
 mod entropy;
 mod faulty;
 pub mod keystore;
+pub mod server;
 pub mod store;
 mod timer;
 
