@@ -104,7 +104,7 @@ impl Ring {
 
     /// See [`KeyStore::page`](crate::api_key::KeyStore::page).
     pub(super) fn page(&self, after: &str, most: usize) -> Vec<Arc<KeyRecord>> {
-        let page = self.keys.page(after, most).into_iter();
+        let page = self.keys.records_after(after, most).into_iter();
         let uses = self.uses();
         page.map(|record| uses.noted_in(record)).collect()
     }

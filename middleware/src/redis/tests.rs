@@ -19,10 +19,22 @@ use crate::entropy::SystemEntropy;
 use crate::idempotency::{IdempotencyKey, KeptResponse};
 use crate::route::Policy;
 use crate::stack::ApiLayer;
-use crate::testing::Subject;
 use crate::testing::server::{RedisServer, free_port};
+use crate::testing::{KeySubject, Subject};
 
 crate::store_conformance!(conformance, || Redis::new().await);
+crate::keystore_conformance!(keyring_conformance, || Keyrings(Redis::new().await));
+
+/// The key records of a Redis that lasts as long as they.
+struct Keyrings(Redis);
+
+impl KeySubject for Keyrings {
+    type Store = Keyring;
+
+    fn store(&self) -> Keyring {
+        self.0.store.keyring()
+    }
+}
 
 #[tokio::test]
 async fn a_verdict_is_the_one_of_the_pure_function() {

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 #[cfg(feature = "redis")]
 use crate::api_key::Cached;
-use crate::api_key::{Digest, KeyRecord, Keyring, Keys};
+use crate::api_key::{Digest, KeyChange, KeyRecord, KeyStore, KeyWriteError, Keyring, Keys};
+use crate::clock::Timestamp;
+#[cfg(feature = "embedded")]
+use crate::embedded;
 use crate::error::StoreError;
 use crate::principal::Principal;
 #[cfg(feature = "redis")]
@@ -21,6 +24,9 @@ use crate::redis;
 pub enum StoreKeyring {
     /// In this process's memory: given by the program, or read from a file.
     Keys(Keys),
+    /// In the file of this process's store.
+    #[cfg(feature = "embedded")]
+    Embedded(embedded::Keyring),
     /// In the Redis that counts the requests too.
     #[cfg(feature = "redis")]
     Redis(Cached<redis::Keyring>),
@@ -39,6 +45,8 @@ macro_rules! ask {
     ($keyring:expr, $held:ident => $answer:expr) => {
         match $keyring {
             StoreKeyring::Keys($held) => $answer,
+            #[cfg(feature = "embedded")]
+            StoreKeyring::Embedded($held) => $answer,
             #[cfg(feature = "redis")]
             StoreKeyring::Redis($held) => $answer,
         }
@@ -56,5 +64,23 @@ impl Keyring for StoreKeyring {
 
     fn age(&self) -> Duration {
         ask!(self, keyring => keyring.age())
+    }
+}
+
+impl KeyStore for StoreKeyring {
+    async fn get(&self, id: &str) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        ask!(self, keyring => KeyStore::get(keyring, id).await)
+    }
+
+    async fn page(&self, after: &str, most: usize) -> Result<Vec<Arc<KeyRecord>>, StoreError> {
+        ask!(self, keyring => keyring.page(after, most).await)
+    }
+
+    async fn write(&self, changes: &[KeyChange]) -> Result<(), KeyWriteError> {
+        ask!(self, keyring => keyring.write(changes).await)
+    }
+
+    async fn touch(&self, used: &[(Box<str>, Timestamp)]) -> Result<(), StoreError> {
+        ask!(self, keyring => keyring.touch(used).await)
     }
 }

@@ -114,11 +114,15 @@ impl Store {
     ///
     /// For a stack over this very store: a change of a record then holds on the next
     /// request (design D7).
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(unused_variables, reason = "what is in this process is not remembered")
+    )]
     pub fn keyring(&self, clock: SharedClock) -> Option<StoreKeyring> {
         match self {
             Self::Memory(_) => None,
             #[cfg(feature = "embedded")]
-            Self::Embedded(_) => None,
+            Self::Embedded(store) => Some(StoreKeyring::Embedded(store.keyring())),
             #[cfg(feature = "redis")]
             Self::Redis(store) => {
                 let keyring = Cached::new(store.keyring(), clock).counted();

@@ -1,6 +1,7 @@
 //! Key records in memory: given by the program, or read from a file and kept in step with it.
 
-use std::collections::{BTreeMap, HashMap};
+mod ring;
+
 use std::fmt;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -8,12 +9,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use foldhash::fast::RandomState;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::ring::Ring;
 use super::digest::Digest;
 use super::keyring::Keyring;
+use super::keystore::{KeyChange, KeyStore, KeyWriteError};
 use super::record::KeyRecord;
 use super::schema::{self, SchemaError};
 use super::watch::{self, Look};
@@ -65,13 +67,6 @@ struct Shared {
     confirmed: Mutex<Option<Instant>>,
     /// Stops the watching of the file once the last clone is gone.
     watcher: OnceLock<AbortOnDropHandle<()>>,
-}
-
-/// One state of the keys; it never changes, another takes its place.
-#[derive(Clone, Default)]
-struct Ring {
-    by_digest: HashMap<[u8; 32], Arc<KeyRecord>, RandomState>,
-    by_id: BTreeMap<Box<str>, Arc<KeyRecord>>,
 }
 
 // === impl Keys ===
@@ -193,23 +188,18 @@ impl Keys {
         self.shared.ring.load().by_id.values().cloned().collect()
     }
 
-    /// At most so many records in the order of their ids, from the first one after this
-    /// id on; all come after the empty one.
-    pub fn page(&self, after: &str, most: usize) -> Vec<Arc<KeyRecord>> {
-        let ring = self.shared.ring.load();
-        let following = ring
-            .by_id
-            .range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
-        following
-            .take(most)
-            .map(|(_, record)| Arc::clone(record))
-            .collect()
-    }
-
     /// The keys in the schema of a key file, in the order of their ids.
     pub fn to_json(&self) -> serde_json::Value {
         let records = self.records();
         schema::write(records.iter().map(AsRef::as_ref))
+    }
+
+    /// See [`KeyStore::page`].
+    pub(crate) fn records_after(&self, after: &str, most: usize) -> Vec<Arc<KeyRecord>> {
+        let ring = self.shared.ring.load();
+        let rest = (Bound::Excluded(after), Bound::Unbounded);
+        let rest = ring.by_id.range::<str, _>(rest);
+        rest.take(most).map(|(_, record)| record.clone()).collect()
     }
 
     /// Adds these keys, or puts them in the place of those with their ids, all at once.
@@ -227,9 +217,14 @@ impl Keys {
     }
 
     fn change(&self, next: impl FnOnce(&Ring) -> Result<Ring, Problem>) -> Result<(), KeysError> {
+        self.turn(next).map_err(nameless)
+    }
+
+    /// Puts the state that follows from this one in its place, unless there is none.
+    fn turn<E>(&self, next: impl FnOnce(&Ring) -> Result<Ring, E>) -> Result<(), E> {
         let writing = self.shared.writing.lock();
         let _writing = writing.unwrap_or_else(PoisonError::into_inner);
-        let ring = next(&self.shared.ring.load()).map_err(nameless)?;
+        let ring = next(&self.shared.ring.load())?;
         self.shared.ring.store(Arc::new(ring));
         Ok(())
     }
@@ -265,6 +260,25 @@ impl Keyring for Keys {
     }
 }
 
+/// All changes of one call are made together; so much memory as the keys take is copied.
+impl KeyStore for Keys {
+    async fn get(&self, id: &str) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        Ok(Self::get(self, id))
+    }
+
+    async fn page(&self, after: &str, most: usize) -> Result<Vec<Arc<KeyRecord>>, StoreError> {
+        Ok(self.records_after(after, most))
+    }
+
+    async fn write(&self, changes: &[KeyChange]) -> Result<(), KeyWriteError> {
+        self.turn(|ring| ring.changed(changes))
+    }
+
+    async fn touch(&self, used: &[(Box<str>, Timestamp)]) -> Result<(), StoreError> {
+        self.turn(|ring| Ok(ring.touched(used)))
+    }
+}
+
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys")
@@ -291,43 +305,6 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-// === impl Ring ===
-
-impl Ring {
-    fn parse(file: &[u8]) -> Result<Self, Problem> {
-        Self::new(schema::read(&serde_json::from_slice(file)?)?)
-    }
-
-    fn new(records: impl IntoIterator<Item = Arc<KeyRecord>>) -> Result<Self, Problem> {
-        let mut ring = Self::default();
-        for record in records {
-            let id: Box<str> = record.principal().key_id().into();
-            let digest = *record.digest().as_bytes();
-            if let Some(other) = ring.by_digest.insert(digest, Arc::clone(&record)) {
-                let other = other.principal().key_id().into();
-                return Err(Problem::SameDigest(other, id));
-            }
-            if ring.by_id.insert(id.clone(), record).is_some() {
-                return Err(Problem::SameId(id));
-            }
-        }
-        Ok(ring)
-    }
-
-    /// The same keys, with this record in the place of the one that had its id.
-    fn with(mut self, record: Arc<KeyRecord>) -> Result<Self, Problem> {
-        let id: Box<str> = record.principal().key_id().into();
-        let digest = *record.digest().as_bytes();
-        if let Some(old) = self.by_id.insert(id.clone(), Arc::clone(&record)) {
-            self.by_digest.remove(old.digest().as_bytes());
-        }
-        if let Some(other) = self.by_digest.insert(digest, record) {
-            return Err(Problem::SameDigest(other.principal().key_id().into(), id));
-        }
-        Ok(self)
-    }
-}
-
 const fn nameless(problem: Problem) -> KeysError {
     KeysError {
         path: None,
@@ -341,6 +318,8 @@ mod tests {
     use crate::api_key::key::ApiKey;
     use crate::api_key::{Peppers, Refusal};
     use crate::entropy::SystemEntropy;
+
+    crate::keystore_conformance!(conformance, || Keys::new([]).unwrap());
 
     #[tokio::test]
     async fn a_key_is_found_by_its_digest_alone() {
@@ -406,7 +385,7 @@ mod tests {
             ("d", 3, ""),
             ("", 0, ""),
         ] {
-            let page = keys.page(after, most);
+            let page = keys.records_after(after, most);
             let ids: String = page.iter().map(|one| one.principal().key_id()).collect();
             assert_eq!(ids, want, "{most} after {after:?}");
         }
