@@ -321,7 +321,7 @@ impl Subject for Redis {
 }
 
 /// The server that all cases share, for as long as one of them runs.
-fn shared() -> Arc<RedisServer> {
+pub(super) fn shared() -> Arc<RedisServer> {
     static SHARED: Mutex<Weak<RedisServer>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     shared.upgrade().unwrap_or_else(|| {
