@@ -111,5 +111,5 @@ pub use crate::error::{ApiError, ErrorFormat};
 pub use crate::pair::Pair;
 pub use crate::principal::{Caller, KeyVersion, Principal, PrincipalBuilder, Scopes};
 pub use crate::stack::{ApiLayer, ApiLayerBuilder};
-pub use crate::store::{OpenError, Store};
+pub use crate::store::{OpenError, Store, StoreKeyring};
 pub use crate::tasks::{Saturated, Tasks};

@@ -34,6 +34,7 @@
 mod admin;
 pub mod config;
 mod connection;
+mod gauges;
 mod hop_by_hop;
 pub mod keys;
 mod lifecycle;

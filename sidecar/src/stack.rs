@@ -4,13 +4,13 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use tower_layer::Layer;
-use vestibule::api_key::{KeyFormat, Keys};
+use vestibule::api_key::{KeyFormat, Keyring as _, Keys};
 use vestibule::clock::SharedClock;
 use vestibule::entropy::SharedEntropy;
 use vestibule::identity::{Assert, AssertLayer, Secret, Signer};
 use vestibule::route::{Policy, Routes};
 use vestibule::stack::Api;
-use vestibule::{ApiLayer, ErrorFormat, Store};
+use vestibule::{ApiLayer, ErrorFormat, Store, StoreKeyring};
 
 use crate::config::{self, Auth, Config, ConfigError, Idempotency, Identity, Route};
 use crate::lifecycle::Lifecycle;
@@ -21,7 +21,7 @@ use crate::upstream::Upstream;
 pub type Proxy = Assert<Upstream>;
 
 /// The layers of the API around `S`.
-pub type Core<S> = Api<S, Store, Keys>;
+pub type Core<S> = Api<S, Store, StoreKeyring>;
 
 /// What a run may replace.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ where
         source,
     })?;
     let proxy = assertion(&config.identity, sources).layer(upstream);
-    let api = api(config, sources).await?;
+    let api = api(config, sources, life).await?;
     let detached = api.clone();
     life.wait_for(move |within| {
         let detached = detached.clone();
@@ -74,7 +74,11 @@ pub(crate) fn routes(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-async fn api(config: &Config, sources: &Sources) -> Result<ApiLayer<Store, Keys>, StartError> {
+async fn api(
+    config: &Config,
+    sources: &Sources,
+    life: &Arc<Lifecycle>,
+) -> Result<ApiLayer<Store, StoreKeyring>, StartError> {
     let keys = match &config.keys.source {
         Some(file) => Keys::watch(file)?,
         None => Keys::new([])?,
@@ -87,6 +91,8 @@ async fn api(config: &Config, sources: &Sources) -> Result<ApiLayer<Store, Keys>
         Store::with_clock(address, Arc::clone(&sources.clock))
     };
     let store = store.map_err(|fault| fault_at(config, config.store.line, &fault))?;
+    let keys = StoreKeyring::from(keys);
+    let shown = keys.clone();
     let mut builder = ApiLayer::builder(store, keys)
         .per_minute(config.limits.per_minute)
         .in_flight(config.limits.requests)
@@ -102,9 +108,32 @@ async fn api(config: &Config, sources: &Sources) -> Result<ApiLayer<Store, Keys>
     for route in &config.routes {
         builder = builder.route(&route.pattern, policy(route));
     }
-    Ok(builder
-        .build()
-        .map_err(|fault| fault_at(config, 1, &fault))?)
+    let api = builder.build();
+    let api = api.map_err(|fault| fault_at(config, 1, &fault))?;
+    show(life, &api, shown);
+    Ok(api)
+}
+
+/// Shows how the stores are.
+fn show(life: &Lifecycle, api: &ApiLayer<Store, StoreKeyring>, keys: StoreKeyring) {
+    let gauges = life.gauges();
+    gauges.show(
+        "vestibule_key_record_age_seconds",
+        "How long ago the record of the last key that was looked up was known to be the newest.",
+        move || keys.age().as_secs_f64(),
+    );
+    let held = api.clone();
+    gauges.show(
+        "vestibule_store_cut_off",
+        "Whether the store is left alone for the moment, after failures in a row.",
+        move || f64::from(u8::from(held.store_is_cut_off())),
+    );
+    let held = api.clone();
+    gauges.show(
+        "vestibule_keyed_requests_running",
+        "Keyed requests that run, whether somebody waits for them or not.",
+        move || held.tasks().running() as f64,
+    );
 }
 
 fn fault_at(config: &Config, line: usize, fault: &impl Display) -> ConfigError {

@@ -158,7 +158,7 @@ async fn steps_that_wait_together_are_one_transaction() {
     for answer in answers {
         assert!(is_execute(&answer.await.unwrap().unwrap()));
     }
-    assert_eq!(writer.tally.commits.load(Ordering::Acquire), 1);
+    assert_eq!(writer.shared.tally.commits.load(Ordering::Acquire), 1);
 }
 
 #[tokio::test]
@@ -260,7 +260,7 @@ async fn a_claim_that_nobody_waits_for_is_not_made() {
     drop(answer);
     let mut writer = writer(&subject);
     writer.write(&mut [Step::Claim(attempt("key", 1), asker)]);
-    assert_eq!(writer.tally.commits.load(Ordering::Acquire), 0);
+    assert_eq!(writer.shared.tally.commits.load(Ordering::Acquire), 0);
 }
 
 #[tokio::test]
@@ -338,8 +338,7 @@ fn writer(subject: &Embedded) -> Writer {
         subject.folder.path().join("writer"),
         Options::default().capacity,
         subject.clock.shared(),
-        Arc::new(CounterShards::new(1)),
-        Arc::default(),
+        Arc::new(Shared::new(1)),
     )
     .unwrap()
 }
