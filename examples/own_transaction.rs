@@ -72,14 +72,14 @@ async fn charge(
     let mut tx = database
         .begin_with("BEGIN IMMEDIATE")
         .await
-        .map_err(failed)?;
+        .map_err(|cause| failed(&cause))?;
     let charge: Charge =
         sqlx::query_as("INSERT INTO charge (account, amount) VALUES (?, ?) RETURNING id, amount")
             .bind(who.account())
             .bind(order.amount)
             .fetch_one(&mut *tx)
             .await
-            .map_err(failed)?;
+            .map_err(|cause| failed(&cause))?;
     let body = serde_json::to_string(&charge).expect("a charge is two numbers");
     let response = Response::builder()
         .status(StatusCode::CREATED)
@@ -88,7 +88,7 @@ async fn charge(
         .expect("a status and a header make a response");
     // Refused where another request holds the key by now: `?` then rolls back.
     claim.finish(&mut tx, &response).await?;
-    tx.commit().await.map_err(failed)?;
+    tx.commit().await.map_err(|cause| failed(&cause))?;
     Ok(response)
 }
 
@@ -102,7 +102,7 @@ async fn charges(
         .fetch_all(&database)
         .await
         .map(Json)
-        .map_err(failed)
+        .map_err(|cause| failed(&cause))
 }
 
 pub(crate) async fn open(file: &str) -> Result<SqlitePool, sqlx::Error> {
@@ -155,7 +155,7 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-fn failed(cause: sqlx::Error) -> ApiError {
+fn failed(cause: &sqlx::Error) -> ApiError {
     tracing::error!(%cause, "the database failed");
     ApiError::internal()
 }

@@ -62,7 +62,7 @@ enum Found {
 /// Starts the service again where it was killed, and repeats the request.
 async fn after_the_kill(mut process: Process, folder: &TempDir, statements: u64) -> Found {
     let end = tokio::task::spawn_blocking(move || process.ended(PATIENCE));
-    let end = end.await.unwrap();
+    let end = end.await.expect("it ends in time");
     assert!(!end.success(), "after {statements} statements: {end}");
     let (_process, address) = killed(folder, 0);
     let effects = charges(address).await;

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use harness::process::{Process, binary};
 use harness::{Draft, Mounting, PATIENCE, Reply, Setup, Wire};
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use super::world::{configuration, simulator, template};
@@ -55,12 +57,11 @@ fn start(folder: &Path) -> (Process, SocketAddr) {
 }
 
 async fn forget_the_row(database: &Path) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
-    let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-    let forgotten = sqlx::query("DELETE FROM deduplication")
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    let options = SqliteConnectOptions::new().filename(database);
+    let connection = options.connect().await;
+    let mut connection = connection.expect("the service has made the database");
+    let forgotten = sqlx::query("DELETE FROM deduplication").execute(&mut connection);
+    let forgotten = forgotten.await.expect("nobody else has the database open");
     assert_eq!(forgotten.rows_affected(), 1);
 }
 
