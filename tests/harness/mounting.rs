@@ -233,7 +233,7 @@ async fn configured(clock: &ManualClock, keys: &Path, origin: &Origin) -> (Socke
 fn configuration(upstream: SocketAddr, rest: &str) -> Config {
     let secret = std::str::from_utf8(SECRET).expect("it is ASCII");
     let text = format!(
-        "listen = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\nthreads = 1\n\
+        "listen = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\nstore = \"memory:\"\nthreads = 1\n\
          [identity]\nsecret = \"{secret}\"\n{rest}"
     );
     Config::parse("tests.toml", &text).expect("the configuration of the tests is good")
