@@ -254,7 +254,7 @@ fn secret() -> Secret {
     Secret::new(SECRET).expect("it is long enough")
 }
 
-const SECRET: &[u8] = b"a secret of the tests, 32 bytes or more";
+pub(crate) const SECRET: &[u8] = b"a secret of the tests, 32 bytes or more";
 
 /// The routes of [`Setup`], as a configuration says them.
-const ROUTES: &str = include_str!("routes.toml");
+pub(crate) const ROUTES: &str = include_str!("routes.toml");
