@@ -143,6 +143,14 @@ async fn a_crash_forgets_no_record_and_what_was_counted_since_the_last_snapshot(
 }
 
 #[tokio::test]
+async fn what_is_in_memory_alone_is_written_down_when_it_is_asked_for() {
+    let subject = Embedded::new();
+    assert_eq!(hit(&subject.store).await, 9);
+    subject.store.flush().await.unwrap();
+    assert_eq!(hit(&subject.crashed().store).await, 8);
+}
+
+#[tokio::test]
 async fn steps_that_wait_together_are_one_transaction() {
     let subject = Embedded::new();
     let steps: Vec<_> = (0..100)
