@@ -71,16 +71,6 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether the process has ended.
-    ///
-    /// # Panics
-    ///
-    /// Where the process is not ours, which it is.
-    pub fn has_ended(&mut self) -> bool {
-        let status = self.child.try_wait().expect("the process is ours");
-        status.is_some()
-    }
-
     /// Sends a signal by its name: `TERM`, `INT` or `KILL`.
     ///
     /// # Panics

@@ -1,7 +1,8 @@
 //! `store` in the configuration, with the real binary: what it keeps across a restart, what
 //! two sidecars share, and what it says where a store cannot be opened.
 
-use harness::{Draft, Edge, Pod, RedisServer, Reply};
+use harness::{Draft, Edge, Pod, Reply};
+use vestibule::testing::server::RedisServer;
 
 #[tokio::test]
 async fn a_file_keeps_responses_and_counts_across_a_restart() {
