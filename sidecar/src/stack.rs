@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_layer::Layer;
 use vestibule::api_key::{KeyFormat, Keyring as _, Keys};
@@ -47,11 +48,16 @@ where
         source,
     })?;
     let proxy = assertion(&config.identity, sources).layer(upstream);
-    let api = api(config, sources, life).await?;
+    let store = store(config, sources).await?;
+    let api = api(config, sources, life, store.clone())?;
     let detached = api.clone();
     life.wait_for(move |within| {
-        let detached = detached.clone();
-        async move { detached.drained(within).await }
+        let (detached, store) = (detached.clone(), store.clone());
+        async move {
+            let left = detached.drained(within).await;
+            flush(&store).await;
+            left
+        }
     });
     Ok(outer.layer(api.layer(inner.layer(proxy))))
 }
@@ -74,15 +80,7 @@ pub(crate) fn routes(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-async fn api(
-    config: &Config,
-    sources: &Sources,
-    life: &Arc<Lifecycle>,
-) -> Result<ApiLayer<Store, StoreKeyring>, StartError> {
-    let keys = match &config.keys.source {
-        Some(file) => Keys::watch(file)?,
-        None => Keys::new([])?,
-    };
+async fn store(config: &Config, sources: &Sources) -> Result<Store, ConfigError> {
     let address = &config.store.address;
     let store = if address.starts_with("redis://") {
         // It has a clock of its own, which all who share it go by.
@@ -90,7 +88,28 @@ async fn api(
     } else {
         Store::with_clock(address, Arc::clone(&sources.clock))
     };
-    let store = store.map_err(|fault| fault_at(config, config.store.line, &fault))?;
+    store.map_err(|fault| fault_at(config, config.store.line, &fault))
+}
+
+/// pingora's runtimes do not wait until the store has been dropped.
+async fn flush(store: &Store) {
+    match tokio::time::timeout(FLUSHED_WITHIN, store.flush()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(cause)) => tracing::warn!(%cause, "what was counted last is not written down"),
+        Err(_) => tracing::warn!("what was counted last is not written down: the disk hangs"),
+    }
+}
+
+fn api(
+    config: &Config,
+    sources: &Sources,
+    life: &Arc<Lifecycle>,
+    store: Store,
+) -> Result<ApiLayer<Store, StoreKeyring>, StartError> {
+    let keys = match &config.keys.source {
+        Some(file) => Keys::watch(file)?,
+        None => Keys::new([])?,
+    };
     let keys = StoreKeyring::from(keys);
     let shown = keys.clone();
     let mut builder = ApiLayer::builder(store, keys)
@@ -184,6 +203,9 @@ fn secret(identity: &Identity, sources: &Sources) -> Secret {
     Secret::new(text).expect("the configuration takes no shorter one")
 }
 
+/// A disk that takes longer does not hold up the end of the process.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,7 +241,7 @@ mod tests {
             .require_idempotency_key()
             .keep_client_errors()
             .agent("/id")
-            .deadline(std::time::Duration::from_secs(15))
+            .deadline(Duration::from_secs(15))
             .body_max(4 << 20);
         assert_eq!(policy(&config.routes[0]), want);
     }

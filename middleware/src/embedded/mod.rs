@@ -27,7 +27,7 @@
 //! should it be lost, that upstream still knows what it has executed (contract §6).
 //!
 //! **Counters** are in memory, and are written down once a second where they changed and
-//! when the last clone of the store is dropped. A crash forgets what was counted since:
+//! when the last clone of the store is dropped, or by [`Store::flush`]. A crash forgets what was counted since:
 //! a caller may then send again what it sent within that second. A snapshot that cannot
 //! be read is skipped with a warning.
 //!
@@ -151,6 +151,18 @@ impl Store {
     /// How many transactions were committed; steps that wait together share one.
     pub fn commits(&self) -> u64 {
         self.shared.tally.commits.load(Ordering::Acquire)
+    }
+
+    /// Writes down what is in memory alone: counters, and when keys were last seen.
+    ///
+    /// For the end of a process in which nobody drops the last clone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the file fails.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        let (asker, answer) = Asker::new();
+        self.thread.ask(Step::Flush(asker), answer).await
     }
 
     async fn change(&self, owner: &Owner, change: Change) -> Result<bool, StoreError> {

@@ -20,6 +20,8 @@ pub(super) enum Step {
     Change(Owner, Change, Asker<bool>),
     /// To write key records, all of them or none.
     WriteKeys(Vec<KeyChange>, Asker<Result<(), KeyWriteError>>),
+    /// To write down what is in memory alone.
+    Flush(Asker<()>),
 }
 
 /// What may become of a claim.
@@ -57,6 +59,8 @@ impl Step {
                 Change::Release => page.release(owner),
             }),
             Self::WriteKeys(changes, asker) => asker.judge(page.write_keys(changes)),
+            // The writer does it at the end of the batch.
+            Self::Flush(asker) => asker.judge(Ok(())),
         }
     }
 
@@ -66,6 +70,7 @@ impl Step {
             Self::Claim(_, asker) => asker.settle(failure),
             Self::Change(_, _, asker) => asker.settle(failure),
             Self::WriteKeys(_, asker) => asker.settle(failure),
+            Self::Flush(asker) => asker.settle(failure),
         }
     }
 }

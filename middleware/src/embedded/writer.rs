@@ -76,7 +76,8 @@ impl Writer {
     /// Takes all these steps in one transaction and then answers them.
     pub(super) fn write(&mut self, batch: &mut [Step]) {
         let now = self.clock.now();
-        let snapshot = batch.is_empty() || self.clock.elapsed() >= self.snapshot_at;
+        let flush = batch.iter().any(|step| matches!(step, Step::Flush(_)));
+        let snapshot = flush || batch.is_empty() || self.clock.elapsed() >= self.snapshot_at;
         if snapshot {
             self.snapshot_at = self.clock.elapsed() + SNAPSHOT_EVERY;
         }

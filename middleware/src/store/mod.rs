@@ -131,6 +131,27 @@ impl Store {
         }
     }
 
+    /// Writes down what is in this process's memory alone, though it is to outlast it.
+    ///
+    /// For the end of a process in which nobody drops the last clone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where a file fails.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        expect(clippy::unused_async, reason = "a file is waited for")
+    )]
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => store.flush().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => Ok(()),
+        }
+    }
+
     fn of_kind(address: &str, clock: SharedClock) -> Result<Self, Fault> {
         match address.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory(memory::Store::new(clock))),

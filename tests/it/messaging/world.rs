@@ -196,7 +196,7 @@ async fn service(
 
 fn sidecar(folder: &TempDir, upstream: SocketAddr) -> Running {
     let text = format!(
-        "listen = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\nthreads = 1\n\
+        "listen = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\nstore = \"memory:\"\nthreads = 1\n\
          [keys]\nsource = \"keys.json\"\nbrand = \"mk\"\n[identity]\nsecret = \"{SECRET}\"\n{ROUTES}"
     );
     let config = config::Config::parse(folder.path().join("vestibule.toml"), &text);

@@ -14,6 +14,9 @@ use crate::api_key::{KeyRecordBuilder, Keyring as _};
 use crate::embedded::writer::Writer;
 use crate::embedded::{Options, Store};
 use crate::testing::ManualClock;
+use crate::testing::keystore::KeySubject;
+
+crate::keystore_conformance!(conformance, || World::new());
 
 #[tokio::test]
 async fn what_was_answered_outlasts_a_crash_and_the_store() {
@@ -264,6 +267,14 @@ struct World {
     store: Store,
     clock: ManualClock,
     folder: TempDir,
+}
+
+impl KeySubject for World {
+    type Store = Keyring;
+
+    fn store(&self) -> Keyring {
+        self.store.keyring()
+    }
 }
 
 impl World {
