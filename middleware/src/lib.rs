@@ -65,6 +65,7 @@
 //! |---|---|
 //! | `axum` | extractors for [`Principal`], [`CorrelationId`] and [`Claim`]; `IntoResponse` for [`ApiError`] |
 //! | `embedded` | the store of one process in a file: records survive a crash |
+//! | `postgres` | `postgres::Store`, for records and keys that lie in a database |
 //! | `redis` | `redis::Store`, which several processes share |
 //! | `test-util` | `testing`: a clock to set, a store to break, and the cases that every store must pass |
 
@@ -88,6 +89,8 @@ pub mod idempotency;
 pub mod identity;
 pub mod memory;
 mod pair;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod principal;
 pub mod rate_limit;
 #[cfg(feature = "redis")]

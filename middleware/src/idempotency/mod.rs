@@ -44,6 +44,8 @@ mod buffer;
 mod execution;
 mod executor;
 mod fingerprint;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod kept;
 mod key;
 mod layer;
 mod pending;
@@ -57,7 +59,7 @@ pub use self::executor::{Executor, Options};
 pub use self::key::{IdempotencyKey, InvalidKey};
 pub use self::layer::IdempotencyLayer;
 pub use self::record::{Attempt, Decision, Outcome, Owner, Record};
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 pub(crate) use self::record::{Parts, State};
 pub use self::records::Records;
 pub use self::replay::KeptResponse;

@@ -1,5 +1,5 @@
 //! What tests of the layers, and of services that mount them, need: a clock to set, a
-//! store to break, and the cases that every store must pass.
+//! store to break, real servers to break, and the cases that every store must pass.
 //!
 //! # Example
 //!
@@ -16,6 +16,7 @@
 mod clock;
 mod entropy;
 mod faulty;
+pub mod server;
 pub mod store;
 mod timer;
 

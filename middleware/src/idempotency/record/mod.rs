@@ -12,14 +12,14 @@
 //!
 //! The exhaustive model of the same steps is among the integration tests.
 
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 mod parts;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 pub(crate) use self::parts::Parts;
 use super::key::IdempotencyKey;
 use super::replay::KeptResponse;
