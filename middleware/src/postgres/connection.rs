@@ -48,7 +48,7 @@ struct Lent {
 /// What a failure says about the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// The database says that it has undone it, and would again.
+    /// It was undone, or has only read, and would end the same again.
     Refused,
     /// There is no room on its disk.
     Full,
@@ -71,8 +71,10 @@ impl Connections {
             .test_before_acquire(false)
             .before_acquire(move |connection, meta| {
                 let is_fresh = meta.idle_for < IDLE && !known.since(meta.idle_for);
-                Box::pin(test(connection, is_fresh))
+                Box::pin(test(connection, is_fresh, PINGED))
             })
+            // The pool asks too, but waits for the answer until the kernel gives up.
+            .after_release(|connection, _| Box::pin(test(connection, false, PUT_BACK)))
             .after_connect(|connection, _| {
                 Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
             })
@@ -204,8 +206,11 @@ impl Drop for Lent {
 
 impl Fate {
     fn of(cause: &sqlx::Error) -> Self {
-        let sqlx::Error::Database(said) = cause else {
-            return Self::Unknown;
+        let said = match cause {
+            sqlx::Error::Database(said) => said,
+            // What was answered cannot be read, and could not be the next time.
+            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => return Self::Refused,
+            _ => return Self::Unknown,
         };
         match said.code().as_deref() {
             Some(DISK_FULL) => Self::Full,
@@ -229,11 +234,15 @@ fn failed(
 }
 
 /// Whether a connection that lay idle still leads somewhere.
-async fn test(connection: &mut PgConnection, is_fresh: bool) -> Result<bool, sqlx::Error> {
+async fn test(
+    connection: &mut PgConnection,
+    is_fresh: bool,
+    most: Duration,
+) -> Result<bool, sqlx::Error> {
     if is_fresh {
         return Ok(true);
     }
-    let answered = tokio::time::timeout(PINGED, connection.ping()).await;
+    let answered = tokio::time::timeout(most, connection.ping()).await;
     Ok(matches!(answered, Ok(Ok(()))))
 }
 
@@ -261,6 +270,9 @@ const IDLE: Duration = Duration::from_secs(30);
 /// A server on the same network answers in a millisecond.
 const PINGED: Duration = Duration::from_millis(50);
 
+/// Nobody waits for a connection that is put back.
+const PUT_BACK: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,6 +295,7 @@ mod tests {
                 Fate::Unknown,
             ),
             (sqlx::Error::Protocol("cut".into()), Fate::Unknown),
+            (sqlx::Error::Decode("malformed".into()), Fate::Refused),
         ] {
             assert_eq!(Fate::of(&cause), want, "{cause}");
         }

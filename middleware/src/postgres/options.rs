@@ -160,8 +160,9 @@ impl Options {
             .execute(&mut *connection)
             .await
             .map_err(|cause| OpenError::because("its schema cannot be made", cause))?;
+        // `run` takes whatever gives a connection, so generally that its future cannot be sent.
         MIGRATIONS
-            .run(connection)
+            .run_direct(None, connection, false)
             .await
             .map_err(|cause| OpenError::because("its tables cannot be brought up to date", cause))
     }

@@ -1,7 +1,5 @@
 //! A database that is killed, frozen, restarted, or ends its sessions (F10).
 
-use std::collections::HashSet;
-
 use tokio::time::{Instant, timeout};
 
 use super::*;
@@ -40,10 +38,8 @@ async fn a_database_that_is_killed_and_comes_back_needs_no_restart_of_ours() {
 
 #[tokio::test]
 async fn sessions_that_were_ended_while_they_lay_idle_are_noticed_by_nobody() {
-    let server = PostgresServer::shared();
-    let schema = schema();
-    let store = open(&server, &schema).await;
-    let name = format!("application_name = '{schema}'");
+    let server = PostgresServer::start();
+    let store = open(&server, "door").await;
     for round in 0..5_u128 {
         let steps = (0..20).map(|number| {
             let key = format!("{round} {number}");
@@ -53,14 +49,11 @@ async fn sessions_that_were_ended_while_they_lay_idle_are_noticed_by_nobody() {
         for executed in join_all(steps.collect::<Vec<_>>()).await {
             assert!(executed.unwrap());
         }
-        sqlx::query(sqlx::AssertSqlSafe(format!("SET {name}")))
-            .execute(store.pool())
-            .await
-            .unwrap();
-        server.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE application_name LIKE 'vestibule%' AND state = 'idle'",
+        let ended = server.sql(
+            "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
+             WHERE application_name = 'vestibule'",
         );
+        assert_ne!(ended, "0");
     }
 }
 
@@ -70,6 +63,7 @@ async fn a_frozen_database_is_waited_for_until_the_deadline_and_no_longer() {
     let store = Store::open(&server.address()).await.unwrap();
     let guarded = Guarded::new(store.clone(), SystemClock::shared());
     assert!(executes(&store, &attempt("before", 1)).await);
+    until(|| async { store.pool().num_idle() == 1 }).await;
     server.freeze();
     let mut kinds = Vec::new();
     for token in 0..20 {
@@ -131,9 +125,6 @@ async fn what_cannot_be_opened_is_said_in_a_sentence() {
         let fault = Store::open(&address).await.unwrap_err().to_string();
         assert!(fault.starts_with(said), "{address}: {fault}");
     }
-    let other: HashSet<_> = [format!("{:?}", open(&server, &schema()).await)].into();
-    assert!(
-        other.iter().all(|shown| !shown.contains("127.0.0.1")),
-        "{other:?}"
-    );
+    let shown = format!("{:?}", open(&server, &schema()).await);
+    assert!(!shown.contains("127.0.0.1"), "{shown}");
 }

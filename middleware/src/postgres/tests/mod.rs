@@ -158,7 +158,7 @@ async fn a_full_disk_refuses_what_is_new_and_notes_what_it_cannot_keep() {
     server.sql(&format!(
         "CREATE FUNCTION {schema}.full() RETURNS trigger LANGUAGE plpgsql AS \
          $$BEGIN RAISE disk_full; END$$; \
-         CREATE TRIGGER full_1 BEFORE INSERT ON {schema}.records FOR EACH ROW \
+         CREATE TRIGGER full_1 AFTER INSERT ON {schema}.records FOR EACH ROW \
          EXECUTE FUNCTION {schema}.full(); \
          CREATE TRIGGER full_2 BEFORE UPDATE ON {schema}.records FOR EACH ROW \
          WHEN (NEW.response IS NOT NULL) EXECUTE FUNCTION {schema}.full()"

@@ -119,7 +119,6 @@ impl PostgresServer {
     /// nothing is answered.
     pub fn freeze(&self) {
         self.process.freeze();
-        // Nobody starts another session any more.
         self.signal_sessions("STOP");
     }
 
@@ -132,6 +131,10 @@ impl PostgresServer {
     /// Ends it and its sessions at once, as a machine would that loses its power but not
     /// its disk.
     pub fn kill(&mut self) {
+        if !self.process.is_running() {
+            return;
+        }
+        // Nobody starts another session any more.
         self.process.freeze();
         let sessions = self.sessions();
         self.process.kill();
