@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "
         listen   = \"127.0.0.1:8080\"
         upstream = \"{service}\"
+        store    = \"memory:\"
         [drain]
         lag = \"0s\"
         [[route]]

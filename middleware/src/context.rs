@@ -4,10 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use ulid::Ulid;
 
-use crate::clock::Timestamp;
+use crate::clock::{SharedClock, Timestamp};
+use crate::principal::Caller;
 
 /// The id that joins a request, its response, its log lines and its upstream calls.
 ///
@@ -40,8 +41,9 @@ pub struct Fingerprint([u8; 32]);
 /// The claim under which a keyed request is executed, in the extensions of that request.
 ///
 /// A handler that de-duplicates by itself stores the key and the fingerprint with its
-/// effect, and refuses to commit once the lease has ended.
-#[derive(Clone, PartialEq, Eq)]
+/// effect, and refuses to commit once the lease has ended. One whose records lie in its own
+/// database ends the claim in the transaction of its effect, with `Claim::finish`.
+#[derive(Clone)]
 pub struct Claim {
     /// The `Idempotency-Key` as it was sent.
     pub idempotency_key: Bytes,
@@ -51,6 +53,19 @@ pub struct Claim {
     pub lease_ends: Timestamp,
     /// Compared by the store at each step, never ordered.
     pub token: u128,
+    /// Where the record of the claim is kept by the layers of this process.
+    pub(crate) terms: Option<Terms>,
+}
+
+/// On which terms a record is ended.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    pub(crate) caller: Caller,
+    pub(crate) correlation_id: CorrelationId,
+    pub(crate) retention: Duration,
+    pub(crate) kept_bytes: usize,
+    pub(crate) kept_headers: Vec<HeaderName>,
+    pub(crate) clock: SharedClock,
 }
 
 // === impl CorrelationId ===
@@ -133,11 +148,43 @@ impl fmt::Display for Fingerprint {
 // === impl Claim ===
 
 impl Claim {
+    /// A claim that was made elsewhere, as one that an assertion tells of.
+    pub const fn new(
+        idempotency_key: Bytes,
+        fingerprint: Fingerprint,
+        lease_ends: Timestamp,
+        token: u128,
+    ) -> Self {
+        Self {
+            idempotency_key,
+            fingerprint,
+            lease_ends,
+            token,
+            terms: None,
+        }
+    }
+
+    /// Whether the layers of another process made it and keep its record: it cannot be
+    /// finished here.
+    pub const fn is_vouched(&self) -> bool {
+        self.terms.is_none()
+    }
+
     /// How long the lease still runs.
     pub fn time_left(&self, now: Timestamp) -> Duration {
         self.lease_ends.since(now)
     }
 }
+
+/// By what the holder and the upstream learn of it.
+impl PartialEq for Claim {
+    fn eq(&self, other: &Self) -> bool {
+        let told = |claim: &Self| (claim.fingerprint, claim.lease_ends, claim.token);
+        self.idempotency_key == other.idempotency_key && told(self) == told(other)
+    }
+}
+
+impl Eq for Claim {}
 
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,12 +232,9 @@ mod tests {
 
     #[test]
     fn debug_shows_neither_key_nor_token() {
-        let claim = Claim {
-            idempotency_key: Bytes::from_static(b"canary-key"),
-            fingerprint: Fingerprint::from_bytes([0; 32]),
-            lease_ends: Timestamp::EPOCH,
-            token: 987_654_321,
-        };
+        let key = Bytes::from_static(b"canary-key");
+        let fingerprint = Fingerprint::from_bytes([0; 32]);
+        let claim = Claim::new(key, fingerprint, Timestamp::EPOCH, 987_654_321);
         let shown = format!("{claim:?}");
         assert!(
             !shown.contains("canary") && !shown.contains("987654321"),

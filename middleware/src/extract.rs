@@ -120,11 +120,7 @@ mod tests {
     }
 
     fn claim() -> Claim {
-        Claim {
-            idempotency_key: Bytes::from_static(b"k"),
-            fingerprint: Fingerprint::from_bytes([0; 32]),
-            lease_ends: Timestamp::EPOCH,
-            token: 0,
-        }
+        let (key, fingerprint) = (Bytes::from_static(b"k"), Fingerprint::from_bytes([0; 32]));
+        Claim::new(key, fingerprint, Timestamp::EPOCH, 0)
     }
 }

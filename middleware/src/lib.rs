@@ -67,6 +67,7 @@
 //! | `embedded` | the store of one process in a file: records survive a crash |
 //! | `postgres` | `postgres::Store`, for records and keys that lie in a database |
 //! | `redis` | `redis::Store`, which several processes share |
+//! | `sqlite` | `sqlite::Store`: records in a database of yours, so that effect and record are one transaction |
 //! | `test-util` | `testing`: a clock to set, a store to break, and the cases that every store must pass |
 
 pub mod api_key;
@@ -74,6 +75,8 @@ mod body;
 mod breaker;
 mod budget;
 pub mod clock;
+#[cfg(any(feature = "embedded", feature = "sqlite"))]
+mod codec;
 mod context;
 pub mod correlation_id;
 #[cfg(feature = "embedded")]
@@ -96,6 +99,8 @@ pub mod rate_limit;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod route;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod stack;
 mod store;
 mod tasks;
@@ -109,5 +114,5 @@ pub use crate::error::{ApiError, ErrorFormat};
 pub use crate::pair::Pair;
 pub use crate::principal::{Caller, KeyVersion, Principal, PrincipalBuilder, Scopes};
 pub use crate::stack::{ApiLayer, ApiLayerBuilder};
-pub use crate::store::{OpenError, Store};
+pub use crate::store::{OpenError, Store, StoreKeyring};
 pub use crate::tasks::{Saturated, Tasks};

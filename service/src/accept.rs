@@ -184,8 +184,7 @@ pub fn unavailable(cause: &StoreError) -> ApiError {
 fn once(call: &Call, claim: &Claim, answer: &Accepted) -> Once {
     Once {
         caller: call.who.caller().as_str().into(),
-        key: claim.idempotency_key.clone(),
-        lease_ends: claim.lease_ends,
+        claim: claim.clone(),
         response: Kept {
             fingerprint: claim.fingerprint,
             status: answer.status.as_u16(),

@@ -1,7 +1,6 @@
 //! Health, readiness and metrics, on a listener of their own that outlives the drain.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,10 +22,29 @@ pub(crate) struct Admin {
 
 type Answer = Response<Body<Full<Bytes>>>;
 
+/// A gauge of the process itself.
+type Own = (&'static str, &'static str, fn(&Lifecycle) -> f64);
+
+const OWN: [Own; 2] = [
+    ("vestibule_ready", "Whether requests are served.", |life| {
+        f64::from(u8::from(life.stage() == Stage::Ready))
+    }),
+    (
+        "vestibule_connections",
+        "Connections that are open.",
+        |life| life.connections() as f64,
+    ),
+];
+
 // === impl Admin ===
 
 impl Admin {
-    pub(crate) const fn new(life: Arc<Lifecycle>) -> Self {
+    pub(crate) fn new(life: Arc<Lifecycle>) -> Self {
+        for (name, help, read) in OWN {
+            let shown = Arc::downgrade(&life);
+            let read = move || shown.upgrade().map_or(0.0, |life| read(&life));
+            life.gauges().show(name, help, read);
+        }
         Self { life }
     }
 
@@ -60,25 +78,7 @@ impl Admin {
 
     fn metrics(&self) -> String {
         let mut text = String::new();
-        let ready = u8::from(self.life.stage() == Stage::Ready);
-        for (name, help, value) in [
-            (
-                "vestibule_ready",
-                "Whether requests are served.",
-                ready.into(),
-            ),
-            (
-                "vestibule_connections",
-                "Connections that are open.",
-                self.life.connections(),
-            ),
-        ] {
-            writeln!(
-                text,
-                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
-            )
-            .expect("a string takes what is written");
-        }
+        self.life.gauges().write(&mut text);
         text
     }
 }

@@ -25,6 +25,13 @@
 //! | the assertion | tells the service who is calling, in place of the API key |
 //! | [`upstream::Upstream`] | proxies to the service, over pingora's connector |
 //!
+//! # What outlasts it
+//!
+//! Counters and records are in a file, `vestibule.redb` beside the configuration unless
+//! [`store`](config::Store) names another or another kind of store. One process at a time
+//! has it open. A response is in it before a client sees it, so a restart or a crash
+//! forgets none; a crash forgets what was counted within its last second.
+//!
 //! # The end
 //!
 //! On SIGTERM readiness goes off, connections are taken for `drain.lag` more, and the
@@ -34,6 +41,7 @@
 mod admin;
 pub mod config;
 mod connection;
+mod gauges;
 mod hop_by_hop;
 pub mod keys;
 mod lifecycle;

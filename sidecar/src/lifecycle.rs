@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::config::Drain;
+use crate::gauges::Gauges;
 
 /// Shared by whoever starts, serves or ends.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Lifecycle {
     draining: watch::Sender<bool>,
     connections: Connections,
     work: OnceLock<Work>,
+    gauges: Gauges,
     drain: Drain,
 }
 
@@ -76,6 +78,7 @@ impl Lifecycle {
             draining: watch::Sender::new(false),
             connections: Connections::default(),
             work: OnceLock::new(),
+            gauges: Gauges::default(),
             drain,
         })
     }
@@ -83,6 +86,11 @@ impl Lifecycle {
     /// What the process does now.
     pub(crate) fn stage(&self) -> Stage {
         *self.stage.borrow()
+    }
+
+    /// What the process shows beside its stage.
+    pub(crate) const fn gauges(&self) -> &Gauges {
+        &self.gauges
     }
 
     /// Requests can be served from here on.

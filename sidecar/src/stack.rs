@@ -2,15 +2,16 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_layer::Layer;
-use vestibule::api_key::{KeyFormat, Keys};
+use vestibule::api_key::{KeyFormat, Keyring as _, Keys};
 use vestibule::clock::SharedClock;
 use vestibule::entropy::SharedEntropy;
 use vestibule::identity::{Assert, AssertLayer, Secret, Signer};
 use vestibule::route::{Policy, Routes};
 use vestibule::stack::Api;
-use vestibule::{ApiLayer, ErrorFormat, Store};
+use vestibule::{ApiLayer, ErrorFormat, Store, StoreKeyring};
 
 use crate::config::{self, Auth, Config, ConfigError, Idempotency, Identity, Route};
 use crate::lifecycle::Lifecycle;
@@ -21,7 +22,7 @@ use crate::upstream::Upstream;
 pub type Proxy = Assert<Upstream>;
 
 /// The layers of the API around `S`.
-pub type Core<S> = Api<S, Store, Keys>;
+pub type Core<S> = Api<S, Store, StoreKeyring>;
 
 /// What a run may replace.
 #[derive(Clone, Debug)]
@@ -47,11 +48,16 @@ where
         source,
     })?;
     let proxy = assertion(&config.identity, sources).layer(upstream);
-    let api = api(config, sources).await?;
+    let store = store(config, sources).await?;
+    let api = api(config, sources, life, store.clone())?;
     let detached = api.clone();
     life.wait_for(move |within| {
-        let detached = detached.clone();
-        async move { detached.drained(within).await }
+        let (detached, store) = (detached.clone(), store.clone());
+        async move {
+            let left = detached.drained(within).await;
+            flush(&store).await;
+            left
+        }
     });
     Ok(outer.layer(api.layer(inner.layer(proxy))))
 }
@@ -74,11 +80,7 @@ pub(crate) fn routes(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-async fn api(config: &Config, sources: &Sources) -> Result<ApiLayer<Store, Keys>, StartError> {
-    let keys = match &config.keys.source {
-        Some(file) => Keys::watch(file)?,
-        None => Keys::new([])?,
-    };
+async fn store(config: &Config, sources: &Sources) -> Result<Store, ConfigError> {
     let address = &config.store.address;
     let store = if address.starts_with("redis://") {
         // It has a clock of its own, which all who share it go by.
@@ -86,7 +88,30 @@ async fn api(config: &Config, sources: &Sources) -> Result<ApiLayer<Store, Keys>
     } else {
         Store::with_clock(address, Arc::clone(&sources.clock))
     };
-    let store = store.map_err(|fault| fault_at(config, config.store.line, &fault))?;
+    store.map_err(|fault| fault_at(config, config.store.line, &fault))
+}
+
+/// pingora's runtimes do not wait until the store has been dropped.
+async fn flush(store: &Store) {
+    match tokio::time::timeout(FLUSHED_WITHIN, store.flush()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(cause)) => tracing::warn!(%cause, "what was counted last is not written down"),
+        Err(_) => tracing::warn!("what was counted last is not written down: the disk hangs"),
+    }
+}
+
+fn api(
+    config: &Config,
+    sources: &Sources,
+    life: &Arc<Lifecycle>,
+    store: Store,
+) -> Result<ApiLayer<Store, StoreKeyring>, StartError> {
+    let keys = match &config.keys.source {
+        Some(file) => Keys::watch(file)?,
+        None => Keys::new([])?,
+    };
+    let keys = StoreKeyring::from(keys);
+    let shown = keys.clone();
     let mut builder = ApiLayer::builder(store, keys)
         .per_minute(config.limits.per_minute)
         .in_flight(config.limits.requests)
@@ -102,9 +127,32 @@ async fn api(config: &Config, sources: &Sources) -> Result<ApiLayer<Store, Keys>
     for route in &config.routes {
         builder = builder.route(&route.pattern, policy(route));
     }
-    Ok(builder
-        .build()
-        .map_err(|fault| fault_at(config, 1, &fault))?)
+    let api = builder.build();
+    let api = api.map_err(|fault| fault_at(config, 1, &fault))?;
+    show(life, &api, shown);
+    Ok(api)
+}
+
+/// Shows how the stores are.
+fn show(life: &Lifecycle, api: &ApiLayer<Store, StoreKeyring>, keys: StoreKeyring) {
+    let gauges = life.gauges();
+    gauges.show(
+        "vestibule_key_record_age_seconds",
+        "How long ago the record of the last key that was looked up was known to be the newest.",
+        move || keys.age().as_secs_f64(),
+    );
+    let held = api.clone();
+    gauges.show(
+        "vestibule_store_cut_off",
+        "Whether the store is left alone for the moment, after failures in a row.",
+        move || f64::from(u8::from(held.store_is_cut_off())),
+    );
+    let held = api.clone();
+    gauges.show(
+        "vestibule_keyed_requests_running",
+        "Keyed requests that run, whether somebody waits for them or not.",
+        move || held.tasks().running() as f64,
+    );
 }
 
 fn fault_at(config: &Config, line: usize, fault: &impl Display) -> ConfigError {
@@ -155,6 +203,9 @@ fn secret(identity: &Identity, sources: &Sources) -> Secret {
     Secret::new(text).expect("the configuration takes no shorter one")
 }
 
+/// A disk that takes longer does not hold up the end of the process.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,7 +241,7 @@ mod tests {
             .require_idempotency_key()
             .keep_client_errors()
             .agent("/id")
-            .deadline(std::time::Duration::from_secs(15))
+            .deadline(Duration::from_secs(15))
             .body_max(4 << 20);
         assert_eq!(policy(&config.routes[0]), want);
     }

@@ -233,7 +233,7 @@ async fn configured(clock: &ManualClock, keys: &Path, origin: &Origin) -> (Socke
 fn configuration(upstream: SocketAddr, rest: &str) -> Config {
     let secret = std::str::from_utf8(SECRET).expect("it is ASCII");
     let text = format!(
-        "listen = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\nthreads = 1\n\
+        "listen = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\nstore = \"memory:\"\nthreads = 1\n\
          [identity]\nsecret = \"{secret}\"\n{rest}"
     );
     Config::parse("tests.toml", &text).expect("the configuration of the tests is good")
@@ -254,7 +254,7 @@ fn secret() -> Secret {
     Secret::new(SECRET).expect("it is long enough")
 }
 
-const SECRET: &[u8] = b"a secret of the tests, 32 bytes or more";
+pub(crate) const SECRET: &[u8] = b"a secret of the tests, 32 bytes or more";
 
 /// The routes of [`Setup`], as a configuration says them.
-const ROUTES: &str = include_str!("routes.toml");
+pub(crate) const ROUTES: &str = include_str!("routes.toml");

@@ -71,7 +71,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Sends a signal by its name, `TERM` or `INT`.
+    /// Sends a signal by its name: `TERM`, `INT` or `KILL`.
     ///
     /// # Panics
     ///

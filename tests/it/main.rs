@@ -5,5 +5,6 @@ mod equality;
 mod hostile;
 mod messaging;
 mod model;
+mod own_transaction;
 mod sidecar;
 mod tidy;

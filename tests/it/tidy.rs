@@ -29,10 +29,9 @@ fn leaves_import_no_sibling_and_no_store() {
         if !LEAVES.iter().any(|leaf| file.is_in(leaf)) {
             continue;
         }
-        for room in SIBLINGS
-            .iter()
-            .chain(&["embedded", "memory", "postgres", "redis", "stack", "store"])
-        {
+        for room in SIBLINGS.iter().chain(&[
+            "embedded", "memory", "postgres", "redis", "sqlite", "stack", "store",
+        ]) {
             file.must_not(&format!("import {room}"), |line| imports(line, room));
         }
     }
@@ -41,8 +40,8 @@ fn leaves_import_no_sibling_and_no_store() {
 #[test]
 fn every_room_of_the_middleware_has_its_place() {
     let above = [
-        "embedded", "extract", "lib", "memory", "pair", "postgres", "redis", "stack", "store",
-        "testing",
+        "embedded", "extract", "lib", "memory", "pair", "postgres", "redis", "sqlite", "stack",
+        "store", "testing",
     ];
     for file in sources("middleware/src/") {
         let rooms = LEAVES.iter().chain(&SIBLINGS).chain(&above);
@@ -62,6 +61,7 @@ fn stores_import_what_the_siblings_ask_of_a_store_and_no_layer() {
         "middleware/src/embedded/",
         "middleware/src/postgres/",
         "middleware/src/redis/",
+        "middleware/src/sqlite/",
     ];
     for file in stores.into_iter().flat_map(sources) {
         for name in ["Layer", "Authenticat", "Limiter", "Executor", "tower"] {
@@ -344,11 +344,12 @@ const SIBLINGS: [&str; 5] = [
 ];
 
 /// What the siblings stand on.
-const LEAVES: [&str; 14] = [
+const LEAVES: [&str; 15] = [
     "body",
     "breaker",
     "budget",
     "clock",
+    "codec",
     "context",
     "entropy",
     "error",
@@ -362,11 +363,13 @@ const LEAVES: [&str; 14] = [
 ];
 
 /// Pure functions over plain data, with the time passed in.
-const DECISIONS: [&str; 19] = [
+const DECISIONS: [&str; 22] = [
     "middleware/src/api_key/digest.rs",
     "middleware/src/api_key/key.rs",
     "middleware/src/api_key/record.rs",
     "middleware/src/breaker.rs",
+    "middleware/src/codec.rs",
+    "middleware/src/idempotency/codec.rs",
     "middleware/src/idempotency/fingerprint.rs",
     "middleware/src/idempotency/kept.rs",
     "middleware/src/idempotency/key.rs",
@@ -379,6 +382,7 @@ const DECISIONS: [&str; 19] = [
     "middleware/src/rate_limit/table.rs",
     "middleware/src/route/policy.rs",
     "middleware/src/route/table.rs",
+    "middleware/src/sqlite/capacity.rs",
     "service/src/message/mod.rs",
     "service/src/recipient.rs",
     "service/src/window.rs",

@@ -2,6 +2,7 @@
 
 use std::future::{Future, ready};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::digest::Digest;
 use super::record::KeyRecord;
@@ -42,5 +43,11 @@ pub trait Keyring: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Arc<KeyRecord>>, StoreError>> + Send {
         let _untracked = principal;
         ready(Err(StoreError::not_sent()))
+    }
+
+    /// How old the answer to the last look-up was: since then a change may have been
+    /// missed. Zero where every look-up asks whoever knows.
+    fn age(&self) -> Duration {
+        Duration::ZERO
     }
 }

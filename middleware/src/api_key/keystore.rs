@@ -200,7 +200,7 @@ mod tests {
             ),
             (
                 "other",
-                KeyChange::update(other.clone(), &first),
+                KeyChange::update(other, &first),
                 Some(&first),
                 "immutable",
             ),

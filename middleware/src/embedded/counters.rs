@@ -5,8 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use super::codec::{self, Malformed};
+use super::codec;
 use crate::clock::Timestamp;
+use crate::codec::Malformed;
 use crate::principal::Caller;
 use crate::rate_limit::{CounterTable, Quota, Verdict};
 

@@ -1,4 +1,4 @@
-//! The store of a single process that remembers: records and counters in one file.
+//! The store of a single process that remembers: records, counters and keys in one file.
 //!
 //! # Example
 //!
@@ -27,9 +27,12 @@
 //! should it be lost, that upstream still knows what it has executed (contract §6).
 //!
 //! **Counters** are in memory, and are written down once a second where they changed and
-//! when the last clone of the store is dropped. A crash forgets what was counted since:
+//! when the last clone of the store is dropped, or by [`Store::flush`]. A crash forgets what was counted since:
 //! a caller may then send again what it sent within that second. A snapshot that cannot
 //! be read is skipped with a warning.
+//!
+//! **Keys** ([`Store::keyring`]) are in memory too, read in when the file is opened. A change
+//! of them is on the disk before it is answered, in the same transactions as the records.
 //!
 //! Dropping the last clone waits until the file is closed, for as long as five seconds.
 //! A file is used by one process at a time, is made readable for its owner alone, and
@@ -43,14 +46,19 @@ mod codec;
 mod counters;
 mod error;
 mod file;
+mod key_tables;
+mod keyring;
 mod ledger;
+mod page;
+mod place;
+mod ring;
 mod step;
 mod usage;
 mod writer;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -60,9 +68,11 @@ use tokio::sync::oneshot;
 
 use self::counters::CounterShards;
 pub use self::error::OpenError;
+pub use self::keyring::Keyring;
+use self::ring::Ring;
 use self::step::{Asker, Change, Step};
 use self::usage::Capacity;
-use self::writer::{Tally, Writer};
+use self::writer::Writer;
 use crate::clock::SharedClock;
 use crate::error::StoreError;
 use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
@@ -70,14 +80,13 @@ use crate::principal::Caller;
 use crate::rate_limit::{Counters, Quota, Verdict};
 use crate::stack::Admission;
 
-/// Counters in memory and records in a file.
+/// Counters in memory, records and keys in a file.
 ///
 /// See the [module docs](self) for an example.
 #[derive(Clone, Debug)]
 pub struct Store {
     clock: SharedClock,
-    counters: Arc<CounterShards>,
-    tally: Arc<Tally>,
+    shared: Arc<Shared>,
     thread: Arc<Thread>,
 }
 
@@ -87,6 +96,21 @@ pub struct Store {
 pub struct Options {
     callers: usize,
     capacity: Capacity,
+}
+
+/// What is in memory, of the store and of its writer.
+#[derive(Debug)]
+struct Shared {
+    counters: CounterShards,
+    ring: Ring,
+    tally: Tally,
+}
+
+/// What the writer tells the world.
+#[derive(Debug, Default)]
+struct Tally {
+    commits: AtomicU64,
+    records: AtomicUsize,
 }
 
 /// The way to the writer's thread.
@@ -111,14 +135,34 @@ impl Store {
         Options::default().open(path, clock)
     }
 
+    /// The keys in this file.
+    pub fn keyring(&self) -> Keyring {
+        Keyring {
+            shared: Arc::clone(&self.shared),
+            thread: Arc::clone(&self.thread),
+        }
+    }
+
     /// How many records the file holds.
     pub fn records_held(&self) -> usize {
-        self.tally.records.load(Ordering::Acquire)
+        self.shared.tally.records.load(Ordering::Acquire)
     }
 
     /// How many transactions were committed; steps that wait together share one.
     pub fn commits(&self) -> u64 {
-        self.tally.commits.load(Ordering::Acquire)
+        self.shared.tally.commits.load(Ordering::Acquire)
+    }
+
+    /// Writes down what is in memory alone: counters, and when keys were last seen.
+    ///
+    /// For the end of a process in which nobody drops the last clone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the file fails.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        let (asker, answer) = Asker::new();
+        self.thread.ask(Step::Flush(asker), answer).await
     }
 
     async fn change(&self, owner: &Owner, change: Change) -> Result<bool, StoreError> {
@@ -135,7 +179,7 @@ impl Counters for Store {
     }
 
     async fn hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
-        let verdict = self.counters.hit(caller, quota, self.clock.now());
+        let verdict = self.shared.counters.hit(caller, quota, self.clock.now());
         verdict.ok_or_else(StoreError::full)
     }
 }
@@ -198,20 +242,17 @@ impl Options {
     /// [`OpenError`] where the file is in use, is none of ours or cannot be made.
     pub fn open(self, path: impl AsRef<Path>, clock: SharedClock) -> Result<Store, OpenError> {
         let path = path.as_ref().to_owned();
-        let counters = Arc::new(CounterShards::new(self.callers));
-        let tally = Arc::default();
+        let shared = Arc::new(Shared::new(self.callers));
         let writer = Writer::open(
             path.clone(),
             self.capacity,
             Arc::clone(&clock),
-            Arc::clone(&counters),
-            Arc::clone(&tally),
+            Arc::clone(&shared),
         )?;
         let thread = Thread::start(writer).map_err(|cause| OpenError::unusable(&path, cause))?;
         Ok(Store {
             clock,
-            counters,
-            tally,
+            shared,
             thread: Arc::new(thread),
         })
     }
@@ -227,6 +268,18 @@ impl Default for Options {
                 records: 1_000_000,
                 bytes: 1 << 30,
             },
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn new(callers: usize) -> Self {
+        Self {
+            counters: CounterShards::new(callers),
+            ring: Ring::default(),
+            tally: Tally::default(),
         }
     }
 }

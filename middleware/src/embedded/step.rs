@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::error::WriteError;
-use super::ledger::{Page, StepError};
+use super::page::{Page, StepError};
+use crate::api_key::{KeyChange, KeyWriteError};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::idempotency::{Attempt, Decision, Outcome, Owner};
@@ -17,6 +18,10 @@ pub(super) enum Step {
     Claim(Attempt, Asker<Decision>),
     /// To change what an owner holds.
     Change(Owner, Change, Asker<bool>),
+    /// To write key records, all of them or none.
+    WriteKeys(Vec<KeyChange>, Asker<Result<(), KeyWriteError>>),
+    /// To write down what is in memory alone.
+    Flush(Asker<()>),
 }
 
 /// What may become of a claim.
@@ -53,6 +58,9 @@ impl Step {
                 Change::Finish(outcome, retention) => page.finish(owner, outcome, *retention, now),
                 Change::Release => page.release(owner),
             }),
+            Self::WriteKeys(changes, asker) => asker.judge(page.write_keys(changes)),
+            // The writer does it at the end of the batch.
+            Self::Flush(asker) => asker.judge(Ok(())),
         }
     }
 
@@ -61,6 +69,8 @@ impl Step {
         match self {
             Self::Claim(_, asker) => asker.settle(failure),
             Self::Change(_, _, asker) => asker.settle(failure),
+            Self::WriteKeys(_, asker) => asker.settle(failure),
+            Self::Flush(asker) => asker.settle(failure),
         }
     }
 }

@@ -143,6 +143,48 @@ async fn a_crash_forgets_no_record_and_what_was_counted_since_the_last_snapshot(
 }
 
 #[tokio::test]
+async fn an_answer_waits_for_the_disk_unless_the_upstream_deduplicates() {
+    let subject = Embedded::new();
+    let mut writer = writer(&subject);
+    assert!(is_execute(&claimed(&mut writer, 1).await.unwrap()));
+    let ended = Change::Finish(response(&attempt("key", 1), b"first"), RETENTION);
+    let mut deduplicated = attempt("deduplicated", 3);
+    deduplicated.upstream = UpstreamKind::Deduplicates;
+    let (claim, mut claimed) = Asker::new();
+    let (early, mut claimed_early) = Asker::new();
+    let (finish, mut finished) = Asker::new();
+    let mut steps = [
+        Step::Claim(attempt("new", 2), claim),
+        Step::Claim(deduplicated, early),
+        Step::Change(attempt("key", 1).owner, ended, finish),
+    ];
+    let shared = Arc::clone(&writer.shared);
+    let ledger = writer.ledger.as_mut().unwrap();
+    let written = ledger.transact(&shared.ring, |page| {
+        for step in &mut steps {
+            step.take(page, subject.clock.now())?;
+        }
+        assert!(claimed.try_recv().is_err() && finished.try_recv().is_err());
+        assert!(is_execute(&claimed_early.try_recv().unwrap().unwrap()));
+        Ok(())
+    });
+    assert!(written.unwrap());
+    for step in &mut steps {
+        step.settle(None);
+    }
+    assert!(is_execute(&claimed.try_recv().unwrap().unwrap()));
+    assert!(finished.try_recv().unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn what_is_in_memory_alone_is_written_down_when_it_is_asked_for() {
+    let subject = Embedded::new();
+    assert_eq!(hit(&subject.store).await, 9);
+    subject.store.flush().await.unwrap();
+    assert_eq!(hit(&subject.crashed().store).await, 8);
+}
+
+#[tokio::test]
 async fn steps_that_wait_together_are_one_transaction() {
     let subject = Embedded::new();
     let steps: Vec<_> = (0..100)
@@ -158,7 +200,7 @@ async fn steps_that_wait_together_are_one_transaction() {
     for answer in answers {
         assert!(is_execute(&answer.await.unwrap().unwrap()));
     }
-    assert_eq!(writer.tally.commits.load(Ordering::Acquire), 1);
+    assert_eq!(writer.shared.tally.commits.load(Ordering::Acquire), 1);
 }
 
 #[tokio::test]
@@ -260,7 +302,7 @@ async fn a_claim_that_nobody_waits_for_is_not_made() {
     drop(answer);
     let mut writer = writer(&subject);
     writer.write(&mut [Step::Claim(attempt("key", 1), asker)]);
-    assert_eq!(writer.tally.commits.load(Ordering::Acquire), 0);
+    assert_eq!(writer.shared.tally.commits.load(Ordering::Acquire), 0);
 }
 
 #[tokio::test]
@@ -338,8 +380,7 @@ fn writer(subject: &Embedded) -> Writer {
         subject.folder.path().join("writer"),
         Options::default().capacity,
         subject.clock.shared(),
-        Arc::new(CounterShards::new(1)),
-        Arc::default(),
+        Arc::new(Shared::new(1)),
     )
     .unwrap()
 }

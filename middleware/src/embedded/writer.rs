@@ -1,14 +1,15 @@
 //! The one thread that writes: steps that wait together become one transaction.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::counters::CounterShards;
+use super::Shared;
 use super::error::{OpenError, WriteError};
-use super::ledger::{Ledger, Page};
+use super::ledger::Ledger;
+use super::page::Page;
 use super::step::Step;
 use super::usage::Capacity;
 use crate::clock::{SharedClock, Timestamp};
@@ -18,49 +19,39 @@ pub(super) struct Writer {
     path: PathBuf,
     capacity: Capacity,
     clock: SharedClock,
-    counters: Arc<CounterShards>,
-    pub(super) tally: Arc<Tally>,
+    pub(super) shared: Arc<Shared>,
     /// Nothing after the file has failed, until it can be opened again.
     pub(super) ledger: Option<Ledger>,
     /// When the counters are due, by [`Clock::elapsed`](crate::clock::Clock::elapsed).
     snapshot_at: Duration,
 }
 
-/// What the writer tells the world.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) commits: AtomicU64,
-    pub(super) records: AtomicUsize,
-}
-
 // === impl Writer ===
 
 impl Writer {
-    /// Opens the file and reads the counters in.
+    /// Opens the file and reads counters and keys in.
     pub(super) fn open(
         path: PathBuf,
         capacity: Capacity,
         clock: SharedClock,
-        counters: Arc<CounterShards>,
-        tally: Arc<Tally>,
+        shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
         let ledger = Ledger::open(&path, capacity)?;
         let snapshots = ledger.counters();
         for snapshot in snapshots.map_err(|cause| OpenError::unusable(&path, cause))? {
-            if let Err(malformed) = counters.restore(&snapshot, clock.now()) {
+            if let Err(malformed) = shared.counters.restore(&snapshot, clock.now()) {
                 tracing::warn!(?path, %malformed, "some counters start anew");
             }
         }
-        tally
-            .records
-            .store(ledger.records_held(), Ordering::Release);
+        read_keys(&path, &ledger, &shared)?;
+        let held = ledger.records_held();
+        shared.tally.records.store(held, Ordering::Release);
         Ok(Self {
             path,
             capacity,
             snapshot_at: clock.elapsed() + SNAPSHOT_EVERY,
             clock,
-            counters,
-            tally,
+            shared,
             ledger: Some(ledger),
         })
     }
@@ -85,18 +76,19 @@ impl Writer {
     /// Takes all these steps in one transaction and then answers them.
     pub(super) fn write(&mut self, batch: &mut [Step]) {
         let now = self.clock.now();
-        let snapshot = batch.is_empty() || self.clock.elapsed() >= self.snapshot_at;
+        let flush = batch.iter().any(|step| matches!(step, Step::Flush(_)));
+        let snapshot = flush || batch.is_empty() || self.clock.elapsed() >= self.snapshot_at;
         if snapshot {
             self.snapshot_at = self.clock.elapsed() + SNAPSHOT_EVERY;
         }
-        let counters = Arc::clone(&self.counters);
+        let shared = Arc::clone(&self.shared);
         let written = self.transact(|page| {
             for step in &mut *batch {
                 step.take(page, now)?;
             }
             if snapshot {
                 page.sweep(now, SWEPT_AT_ONCE)?;
-                keep(&counters, page, now)?;
+                keep(&shared, page, now)?;
             }
             Ok(())
         });
@@ -114,13 +106,18 @@ impl Writer {
     ) -> Result<(), WriteError> {
         if self.ledger.is_none() {
             let opened = Ledger::reopen(&self.path, self.capacity);
-            self.ledger = Some(opened.map_err(WriteError::not_applied)?);
+            let opened = opened.map_err(WriteError::not_applied)?;
+            // A write whose outcome was unknown has one now.
+            let read = read_keys(&self.path, &opened, &self.shared);
+            read.map_err(WriteError::not_applied)?;
+            self.ledger = Some(opened);
         }
         let ledger = self.ledger.as_mut().expect("it was just opened");
-        if ledger.transact(work)? {
-            self.tally.commits.fetch_add(1, Ordering::AcqRel);
+        if ledger.transact(&self.shared.ring, work)? {
+            let tally = &self.shared.tally;
+            tally.commits.fetch_add(1, Ordering::AcqRel);
             let held = ledger.records_held();
-            self.tally.records.store(held, Ordering::Release);
+            tally.records.store(held, Ordering::Release);
         }
         Ok(())
     }
@@ -129,18 +126,26 @@ impl Writer {
     fn give_up(&mut self, failure: &WriteError) {
         tracing::error!(path = ?self.path, cause = %failure.cause(), "the store's file failed");
         self.ledger = None;
-        self.counters.mark_changed();
+        self.shared.counters.mark_changed();
+        self.shared.ring.mark_unwritten();
     }
 }
 
-fn keep(counters: &CounterShards, page: &mut Page<'_>, now: Timestamp) -> Result<(), redb::Error> {
-    for (shard, bytes) in counters.changed(now) {
+fn read_keys(path: &Path, ledger: &Ledger, shared: &Shared) -> Result<(), OpenError> {
+    let kept = ledger.keys();
+    let kept = kept.map_err(|cause| OpenError::unusable(path, cause))?;
+    let restored = shared.ring.restore(kept);
+    restored.map_err(|cause| OpenError::unusable(path, cause))
+}
+
+fn keep(shared: &Shared, page: &mut Page<'_>, now: Timestamp) -> Result<(), redb::Error> {
+    for (shard, bytes) in shared.counters.changed(now) {
         page.keep_counters(shard, &bytes)?;
     }
-    Ok(())
+    page.keep_uses()
 }
 
-/// What of the counters a crash may lose.
+/// What of the counters, and of when keys were last seen, a crash may lose.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 
 /// As many as are taken while a disk writes one page, and few enough that the first of

@@ -175,7 +175,8 @@ impl<T: Records> Execution<T> {
             Reading::Whole(bytes) => {
                 // A copy: the bytes may be a slice of a buffer that is much longer.
                 let kept = KeptResponse::new(
-                    &head,
+                    head.status,
+                    &head.headers,
                     Bytes::copy_from_slice(&bytes),
                     &self.shared.kept_headers,
                     original.clone(),

@@ -20,7 +20,7 @@ use super::records::Records;
 use crate::body::{Body, Capped, RequestBody};
 use crate::budget::{Budget, Reservation};
 use crate::clock::{SharedClock, Timestamp};
-use crate::context::{Claim, CorrelationId};
+use crate::context::{Claim, CorrelationId, Terms};
 use crate::entropy::SharedEntropy;
 use crate::error::{ApiError, ErrorFormat, StoreError, StoreErrorKind};
 use crate::principal::Principal;
@@ -179,7 +179,9 @@ impl<T: Records> Executor<T> {
             attempt,
             pending,
         } = keyed;
-        request.extensions_mut().insert(attempt.claim(lease_ends));
+        request
+            .extensions_mut()
+            .insert(attempt.claim(lease_ends, &self.shared));
         let (records, shared) = (self.records.clone(), Arc::clone(&self.shared));
         let mut execution = Execution::new(records, shared, policy, attempt);
         let (answer, answered) = oneshot::channel();
@@ -314,13 +316,21 @@ impl Options {
 
 impl Attempt {
     /// What the handler and the upstream learn of the claim.
-    pub(crate) fn claim(&self, lease_ends: Timestamp) -> Claim {
+    pub(crate) fn claim(&self, lease_ends: Timestamp, options: &Options) -> Claim {
         Claim {
             idempotency_key: self.owner.key.as_bytes().clone(),
             fingerprint: self.fingerprint,
             // Earlier than at the store, by as much as the upstream's clock may be behind.
             lease_ends: lease_ends.before(Timestamp::SKEW),
             token: self.owner.token,
+            terms: Some(Terms {
+                caller: self.owner.caller.clone(),
+                correlation_id: self.correlation_id.clone(),
+                retention: self.retention,
+                kept_bytes: options.kept_bytes,
+                kept_headers: options.kept_headers.clone(),
+                clock: options.clock.clone(),
+            }),
         }
     }
 }

@@ -41,6 +41,9 @@
 //! again until the lease ends.
 
 mod buffer;
+#[cfg(any(feature = "embedded", feature = "sqlite"))]
+mod codec;
+mod commit;
 mod execution;
 mod executor;
 mod fingerprint;
@@ -54,12 +57,13 @@ mod records;
 mod replay;
 mod service;
 
+pub use self::commit::{Commit, FinishError, RecordsConnection};
 pub(crate) use self::executor::Keyed;
 pub use self::executor::{Executor, Options};
 pub use self::key::{IdempotencyKey, InvalidKey};
 pub use self::layer::IdempotencyLayer;
 pub use self::record::{Attempt, Decision, Outcome, Owner, Record};
-#[cfg(any(feature = "embedded", feature = "postgres"))]
+#[cfg(feature = "postgres")]
 pub(crate) use self::record::{Parts, State};
 pub use self::records::Records;
 pub use self::replay::KeptResponse;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, LOCATION};
-use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::record::{Decision, Outcome};
@@ -45,7 +44,8 @@ impl KeptResponse {
     /// Keeps the status, the body and the headers worth repeating: `Content-Type`,
     /// `Location`, `Content-Language` and those that are allowed beside them.
     pub(crate) fn new(
-        head: &Parts,
+        status: StatusCode,
+        headers: &HeaderMap,
         body: Bytes,
         also: &[HeaderName],
         original: CorrelationId,
@@ -54,12 +54,12 @@ impl KeptResponse {
             let usual = [CONTENT_TYPE, LOCATION, CONTENT_LANGUAGE];
             (usual.contains(name) || also.contains(name)) && !header::is_reserved(name)
         };
-        let headers = head.headers.iter().filter(|(name, _)| worth(name));
+        let headers = headers.iter().filter(|(name, _)| worth(name));
         let headers = headers
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         Self {
-            status: head.status,
+            status,
             headers,
             body,
             original,

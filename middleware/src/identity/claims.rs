@@ -169,12 +169,12 @@ impl<'a> Claims<'a> {
         };
         let mut bytes = [0; 32];
         hex::decode_to_slice(&**print, &mut bytes).map_err(|_| Refused::Claims)?;
-        Ok(Some(Claim {
-            idempotency_key: key.as_bytes().to_vec().into(),
-            fingerprint: Fingerprint::from_bytes(bytes),
-            lease_ends: Timestamp::from_unix_millis(lease_ends),
-            token: 0,
-        }))
+        Ok(Some(Claim::new(
+            key.as_bytes().to_vec().into(),
+            Fingerprint::from_bytes(bytes),
+            Timestamp::from_unix_millis(lease_ends),
+            0,
+        )))
     }
 }
 

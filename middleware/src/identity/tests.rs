@@ -484,12 +484,11 @@ fn verify(verifier: &Verifier, token: &str) -> Result<Asserted, Refused> {
 }
 
 fn claim() -> Claim {
-    Claim {
-        idempotency_key: Bytes::from_static(b"key-1"),
-        fingerprint: Fingerprint::from_bytes([7; 32]),
-        lease_ends: NOW + Duration::from_secs(10),
-        token: 42,
-    }
+    let (key, fingerprint) = (
+        Bytes::from_static(b"key-1"),
+        Fingerprint::from_bytes([7; 32]),
+    );
+    Claim::new(key, fingerprint, NOW + Duration::from_secs(10), 42)
 }
 
 fn asserted() -> Asserted {

@@ -175,7 +175,7 @@ async fn load(manager: &mut ConnectionManager) -> RedisResult<Arc<[String]>> {
 
 /// What a failure says about the step. Whatever is not known to have done nothing may
 /// have done it.
-fn store_error(error: RedisError) -> StoreError {
+pub(super) fn store_error(error: RedisError) -> StoreError {
     if error.code() == Some("OOM") {
         return StoreError::full().because(error);
     }

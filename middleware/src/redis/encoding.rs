@@ -41,6 +41,14 @@ pub(super) fn verdict(reply: &Value, quota: &Quota) -> Result<Verdict, StoreErro
     })
 }
 
+/// Reads the reply of a charge that compares the key record first.
+pub(super) fn charge(reply: &Value, quota: &Quota) -> Result<Charge, StoreError> {
+    match reply {
+        Value::Int(-1) => Ok(Charge::Outdated),
+        reply => verdict(reply, quota).map(Charge::Judged),
+    }
+}
+
 /// Reads the reply of `decide`.
 pub(super) fn decision(reply: &Value) -> Result<Decision, StoreError> {
     let Value::Array(parts) = reply else {
@@ -85,16 +93,12 @@ fn told(kind: &[u8], rest: &[Value]) -> Option<Decision> {
 pub(super) fn admitted(reply: &Value, quota: &Quota) -> Admitted {
     match reply {
         Value::Array(answers) => match &answers[..] {
-            [charge] => (judged(charge, quota), None),
-            [charge, claim] => (judged(charge, quota), Some(decision(claim))),
+            [judged] => (charge(judged, quota), None),
+            [judged, claim] => (charge(judged, quota), Some(decision(claim))),
             _ => (Err(unreadable()), None),
         },
         _ => (Err(unreadable()), None),
     }
-}
-
-fn judged(reply: &Value, quota: &Quota) -> Result<Charge, StoreError> {
-    verdict(reply, quota).map(Charge::Judged)
 }
 
 fn number(value: &Value) -> Option<u64> {

@@ -37,6 +37,7 @@
 
 mod connection;
 mod encoding;
+mod keyring;
 mod script;
 
 use std::sync::Arc;
@@ -47,11 +48,12 @@ use redis::Value;
 
 pub use self::connection::ConnectError;
 use self::connection::Connection;
+pub use self::keyring::Keyring;
 use self::script::Step;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
 use crate::principal::{Caller, KeyVersion};
-use crate::rate_limit::{Counters, Quota, Verdict};
+use crate::rate_limit::{Charge, Counters, Quota, Verdict};
 use crate::route::UpstreamKind;
 use crate::stack::{Admission, Admitted};
 
@@ -161,9 +163,10 @@ impl Store {
         }
     }
 
-    fn charge(&self, call: Call, caller: &Caller, quota: &Quota) -> Call {
+    fn charge(&self, caller: &Caller, quota: &Quota) -> Call {
         let window = u64::try_from(quota.window().as_micros()).unwrap_or(u64::MAX);
-        call.key(self.name("counter", caller, b""))
+        Call::default()
+            .key(self.name("counter", caller, b""))
             .arg(self.offset().to_string())
             .arg(quota.limit().to_string())
             .arg(window.to_string())
@@ -210,8 +213,20 @@ impl Store {
 
 impl Counters for Store {
     async fn hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
-        let call = self.charge(Call::default(), caller, quota);
+        let call = self.charge(caller, quota);
         encoding::verdict(&self.run(Step::Hit, &call).await?, quota)
+    }
+
+    async fn hit_current(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        key: KeyVersion<'_>,
+    ) -> Result<Charge, StoreError> {
+        let call = self.charge(caller, quota);
+        let call = call.key(self.name("keys", caller, b""));
+        let call = call.arg(key.id).arg(keyring::version(key));
+        encoding::charge(&self.run(Step::Hit, &call).await?, quota)
     }
 }
 
@@ -268,8 +283,11 @@ impl Admission for Store {
         key: Option<KeyVersion<'_>>,
         attempt: &Attempt,
     ) -> Admitted {
-        let _untracked = key;
-        let call = self.charge(Call::default(), caller, quota);
+        let call = self.charge(caller, quota);
+        let call = call.key(self.name("keys", caller, b""));
+        let call = call
+            .arg(key.map_or("", |key| key.id))
+            .arg(key.map_or_else(String::new, keyring::version));
         let call = self.attempt(call, attempt);
         match self.run(Step::Admit, &call).await {
             Ok(reply) => encoding::admitted(&reply, quota),

@@ -17,13 +17,19 @@ pub(super) enum Step {
     Finish,
     /// Take a claim back.
     Release,
+    /// Change key records.
+    WriteKeys,
+    /// Note when keys were seen.
+    TouchKeys,
+    /// Enter a key under its id.
+    EnterKey,
 }
 
 // === impl Step ===
 
 impl Step {
     /// All of them, in the order of their discriminants.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Hit,
         Self::Claim,
         Self::Admit,
@@ -31,6 +37,9 @@ impl Step {
         Self::Keep,
         Self::Finish,
         Self::Release,
+        Self::WriteKeys,
+        Self::TouchKeys,
+        Self::EnterKey,
     ];
 
     /// The text that the server runs.
@@ -43,6 +52,9 @@ impl Step {
             Self::Keep => KEEP,
             Self::Finish => FINISH,
             Self::Release => RELEASE,
+            Self::WriteKeys => WRITE_KEYS,
+            Self::TouchKeys => TOUCH_KEYS,
+            Self::EnterKey => ENTER_KEY,
         }
     }
 }
@@ -61,7 +73,7 @@ macro_rules! file {
     };
 }
 
-const HIT: &str = concat!(file!("clock"), file!("judge"), file!("hit"));
+const HIT: &str = concat!(file!("clock"), file!("keys"), file!("judge"), file!("hit"));
 
 const CLAIM: &str = concat!(
     file!("clock"),
@@ -72,6 +84,7 @@ const CLAIM: &str = concat!(
 
 const ADMIT: &str = concat!(
     file!("clock"),
+    file!("keys"),
     file!("judge"),
     file!("index"),
     file!("decide"),
@@ -90,3 +103,9 @@ const FINISH: &str = concat!(
 );
 
 const RELEASE: &str = concat!(file!("release"));
+
+const WRITE_KEYS: &str = concat!(file!("write_keys"));
+
+const TOUCH_KEYS: &str = concat!(file!("touch_keys"));
+
+const ENTER_KEY: &str = concat!(file!("enter_key"));

@@ -1,16 +1,12 @@
 //! The Redis store, held to the cases that every store must pass, at servers of its own.
 
 use std::convert::Infallible;
-use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
-use tempfile::TempDir;
 use tower::{ServiceExt, service_fn};
 use tower_layer::Layer;
 
@@ -23,9 +19,22 @@ use crate::entropy::SystemEntropy;
 use crate::idempotency::{IdempotencyKey, KeptResponse};
 use crate::route::Policy;
 use crate::stack::ApiLayer;
-use crate::testing::Subject;
+use crate::testing::server::{RedisServer, free_port};
+use crate::testing::{KeySubject, Subject};
 
 crate::store_conformance!(conformance, || Redis::new().await);
+crate::keystore_conformance!(keyring_conformance, || Keyrings(Redis::new().await));
+
+/// The key records of a Redis that lasts as long as they.
+struct Keyrings(Redis);
+
+impl KeySubject for Keyrings {
+    type Store = Keyring;
+
+    fn store(&self) -> Keyring {
+        self.0.store.keyring()
+    }
+}
 
 #[tokio::test]
 async fn a_verdict_is_the_one_of_the_pure_function() {
@@ -62,7 +71,7 @@ async fn a_verdict_is_the_one_of_the_pure_function() {
 
 #[tokio::test]
 async fn a_server_that_evicts_is_refused_unless_that_is_wanted() {
-    let server = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
+    let server = RedisServer::start(&["--maxmemory-policy", "allkeys-lru"]);
     let fault = Store::open(&server.address()).await.unwrap_err();
     assert!(
         fault
@@ -93,8 +102,8 @@ async fn a_server_that_is_not_there_is_said_to_be_so() {
 
 #[tokio::test]
 async fn a_server_without_memory_refuses_what_is_new_and_answers_what_it_has() {
-    let server = Server::start(&["--maxmemory", "4mb"]);
-    let store = server.open().await;
+    let server = RedisServer::start(&["--maxmemory", "4mb"]);
+    let store = open(&server).await;
     let (running, ended) = (attempt("running", 1), attempt("ended", 2));
     assert!(executes(&store, &running).await && executes(&store, &ended).await);
     assert!(
@@ -124,8 +133,8 @@ async fn a_server_without_memory_refuses_what_is_new_and_answers_what_it_has() {
 
 #[tokio::test]
 async fn a_server_that_has_forgotten_the_scripts_is_told_them_again() {
-    let server = Server::start(&[]);
-    let store = server.open().await;
+    let server = RedisServer::start(&[]);
+    let store = open(&server).await;
     for step in 0..2 {
         run(&store, &["SCRIPT", "FLUSH"]).await;
         assert!(executes(&store, &attempt(&format!("k{step}"), 1)).await);
@@ -134,10 +143,9 @@ async fn a_server_that_has_forgotten_the_scripts_is_told_them_again() {
 
 #[tokio::test]
 async fn a_server_that_comes_back_needs_no_restart_of_ours() {
-    let mut server = Server::start(&[]);
-    let store = server.open().await;
-    server.process.kill().unwrap();
-    server.process.wait().unwrap();
+    let mut server = RedisServer::start(&[]);
+    let store = open(&server).await;
+    server.kill();
     let lost = store.claim(&attempt("k", 1)).await.unwrap_err();
     assert_ne!(lost.kind(), StoreErrorKind::Full);
     // Once it is known that nobody listens there, nothing is sent.
@@ -146,7 +154,7 @@ async fn a_server_that_comes_back_needs_no_restart_of_ours() {
         answer.is_err_and(|error| error.kind() == StoreErrorKind::NotSent)
     };
     until(not_sent).await;
-    server.process = Server::spawn(server.port, &server.folder, &[]);
+    server.restart();
     until(|| async { store.claim(&attempt("k", 1)).await.is_ok() }).await;
 }
 
@@ -202,8 +210,8 @@ async fn a_record_outlives_its_lease_by_its_retention_and_no_more() {
 
 #[tokio::test]
 async fn a_keyed_request_takes_two_steps_and_any_other_takes_one() {
-    let server = Server::start(&[]);
-    let store = server.open().await;
+    let server = RedisServer::start(&[]);
+    let store = open(&server).await;
     let key = ApiKey::mint("mk", "live", &SystemEntropy);
     let record = KeyRecord::of(&key, &Peppers::none(), "name", "account");
     let keys = Keys::new([record.scopes(["*"]).build()]).unwrap();
@@ -238,14 +246,7 @@ async fn a_keyed_request_takes_two_steps_and_any_other_takes_one() {
 /// A store under a prefix of its own, at the server that all cases share.
 struct Redis {
     store: Store,
-    _server: Arc<Server>,
-}
-
-/// A redis-server that ends with this.
-struct Server {
-    process: Child,
-    port: u16,
-    folder: TempDir,
+    _server: Arc<RedisServer>,
 }
 
 // === impl Redis ===
@@ -253,9 +254,9 @@ struct Server {
 impl Redis {
     async fn new() -> Self {
         static CASES: AtomicU64 = AtomicU64::new(0);
-        let server = Server::shared();
+        let server = shared();
         let case = CASES.fetch_add(1, Ordering::Relaxed);
-        let store = server.open().await.prefix(&format!("case{case}"));
+        let store = open(&server).await.prefix(&format!("case{case}"));
         Self {
             store,
             _server: server,
@@ -303,91 +304,19 @@ impl Subject for Redis {
     }
 }
 
-// === impl Server ===
-
-impl Server {
-    /// The one that all cases share, for as long as one of them runs.
-    fn shared() -> Arc<Self> {
-        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Self::start(&[]));
-            *shared = Arc::downgrade(&server);
-            server
-        })
-    }
-
-    /// One of its own, with these arguments.
-    fn start(arguments: &[&str]) -> Self {
-        // Another process may take a free port before the server does: it tries again.
-        (0..5)
-            .find_map(|_| Self::try_start(arguments))
-            .expect("a redis-server starts on one of five free ports within ten seconds")
-    }
-
-    fn try_start(arguments: &[&str]) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let process = Self::spawn(port, &folder, arguments);
-        let mut server = Self {
-            process,
-            port,
-            folder,
-        };
-        server.is_up().then_some(server)
-    }
-
-    /// A direct child, so that its end is seen.
-    fn spawn(port: u16, folder: &TempDir, arguments: &[&str]) -> Child {
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no"])
-            .args(["--maxmemory-policy", "noeviction"])
-            .args(arguments)
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("these tests need redis-server 7 or newer: apt-get install redis-server")
-    }
-
-    fn is_up(&mut self) -> bool {
-        for _ in 0..2000 {
-            // Not by connecting: another process may listen there by now.
-            let log = fs::read_to_string(self.folder.path().join("log")).unwrap();
-            if log.contains("Ready to accept connections") {
-                return true;
-            }
-            if self.process.try_wait().unwrap().is_some() {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        false
-    }
-
-    fn address(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    async fn open(&self) -> Store {
-        Store::open(&self.address()).await.unwrap()
-    }
+/// The server that all cases share, for as long as one of them runs.
+pub(super) fn shared() -> Arc<RedisServer> {
+    static SHARED: Mutex<Weak<RedisServer>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(RedisServer::start(&[]));
+        *shared = Arc::downgrade(&server);
+        server
+    })
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ended = self.process.kill();
-        let _status = self.process.wait();
-    }
-}
-
-/// A port that nobody has; it is given back before somebody listens there.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+async fn open(server: &RedisServer) -> Store {
+    Store::open(&server.address()).await.unwrap()
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -88,6 +88,18 @@ impl Policy {
         self
     }
 
+    /// Honours the Idempotency-Key for a handler that ends its claim in the transaction of
+    /// its effect, with `Claim::finish`.
+    ///
+    /// Effect and record are then there both or neither, so this is a handler that
+    /// de-duplicates: a claim that lapsed or failed has left nothing behind and may be
+    /// taken over, and the transaction of the first one is refused after that. Nothing else
+    /// may have an effect in such a handler.
+    #[must_use]
+    pub fn transactional(self) -> Self {
+        self.deduplicated()
+    }
+
     /// Refuses a request without an Idempotency-Key.
     #[must_use]
     pub fn require_idempotency_key(mut self) -> Self {

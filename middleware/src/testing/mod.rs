@@ -16,6 +16,7 @@
 mod clock;
 mod entropy;
 mod faulty;
+pub mod keystore;
 pub mod server;
 pub mod store;
 mod timer;
@@ -23,5 +24,6 @@ mod timer;
 pub use self::clock::ManualClock;
 pub use self::entropy::CountingEntropy;
 pub use self::faulty::{Fault, FaultyStore};
+pub use self::keystore::KeySubject;
 pub use self::store::Subject;
 pub use self::timer::TimerClock;

@@ -346,10 +346,8 @@ async fn a_repeat_gets_the_first_answer_whatever_has_changed() {
 #[tokio::test]
 async fn a_claim_whose_lease_has_ended_executes_nothing() {
     let fixture = Fixture::open().await;
-    let claim = Claim {
-        lease_ends: NOW,
-        ..fixture.claim(7)
-    };
+    let mut claim = fixture.claim(7);
+    claim.lease_ends = NOW;
     let request = post_to(MESSAGES, &text().to_string());
     let (status, _) = fixture.call(&fixture.caller, Some(claim), request).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -507,12 +505,9 @@ impl Fixture {
     }
 
     fn claim(&self, fingerprint: u8) -> Claim {
-        Claim {
-            idempotency_key: Bytes::from_static(b"key"),
-            fingerprint: Fingerprint::from_bytes([fingerprint; 32]),
-            lease_ends: self.clock.now() + Duration::from_secs(10),
-            token: 1,
-        }
+        let lease_ends = self.clock.now() + Duration::from_secs(10);
+        let fingerprint = Fingerprint::from_bytes([fingerprint; 32]);
+        Claim::new(Bytes::from_static(b"key"), fingerprint, lease_ends, 1)
     }
 
     async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {

@@ -8,7 +8,6 @@ use axum::Router;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info};
-use vestibule::ApiLayer;
 use vestibule::api_key::{KeyFormat, Keys, KeysError};
 use vestibule::clock::{SharedClock, SystemClock};
 use vestibule::entropy::{SharedEntropy, SystemEntropy};
@@ -16,6 +15,7 @@ use vestibule::identity::{self, InvalidSecret, Verifier};
 use vestibule::memory;
 use vestibule::route::Policy;
 use vestibule::stack::InvalidApi;
+use vestibule::{ApiLayer, Pair};
 
 use crate::accept::Acceptance;
 use crate::cloud_api::{Client, ClientError};
@@ -57,7 +57,9 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
-type Layers = ApiLayer<memory::Store, Keys>;
+/// Callers are counted in memory; what became of their keyed requests lies in the database
+/// that their messages are in.
+type Layers = ApiLayer<Pair<memory::Store, Sqlite>, Keys>;
 
 // === impl Messaging ===
 
@@ -83,6 +85,8 @@ impl Messaging {
     ) -> Result<Self, StartError> {
         let cloud_api = config.cloud_api;
         let store = Sqlite::open(&config.database, clock.clone(), entropy.clone()).await?;
+        let records = Pair::new(memory::Store::new(clock.clone()), store.clone());
+        let layers = layers(records, config.api, &config.identity, &clock, &entropy)?;
         let queued = Arc::new(Notify::new());
         let app = App {
             directory: Arc::new(config.directory),
@@ -103,7 +107,7 @@ impl Messaging {
         };
         Ok(Self {
             app,
-            layers: layers(config.api, &config.identity, &clock, &entropy)?,
+            layers,
             cloud: Client::new(&cloud_api.base_url, &cloud_api.version, &cloud_api.token)?,
             clock,
             entropy,
@@ -169,6 +173,7 @@ impl Messaging {
 
 /// The layers as the configuration wants them, and the one table of routes.
 fn layers(
+    store: Pair<memory::Store, Sqlite>,
     api: Option<Api>,
     trusted: &[Secret],
     clock: &SharedClock,
@@ -178,7 +183,7 @@ fn layers(
         Some(api) => Keys::watch(&api.keys_file)?,
         None => Keys::new([])?,
     };
-    let mut builder = ApiLayer::builder(memory::Store::new(clock.clone()), keys)
+    let mut builder = ApiLayer::builder(store, keys)
         .route(
             "POST /v1/whatsapp/{messages,templates}",
             Policy::scope("whatsapp:send")

@@ -134,7 +134,7 @@ async fn a_keyed_request_is_executed_once_and_replayed() {
         first.headers()["x-correlation-id"]
     );
     assert_eq!(first.text().await.unwrap(), again.text().await.unwrap());
-    // The layer's record was in memory; the service's own row answers after a restart.
+    // The layers' record lies beside the message, and answers after a restart as well.
     let service = service.restart(&meta).await;
     let third = service.response(Some("key")).await;
     assert_eq!(third.headers()["idempotent-replayed"], "true");

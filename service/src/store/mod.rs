@@ -11,8 +11,10 @@ use std::error::Error;
 use std::future::Future;
 
 use bytes::Bytes;
-use vestibule::Fingerprint;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
 use vestibule::clock::Timestamp;
+use vestibule::{Claim, Fingerprint};
 
 pub use self::sqlite::Sqlite;
 use crate::delivery::{Departure, Settlement, Update};
@@ -126,10 +128,8 @@ pub struct NewMessage {
 pub struct Once {
     /// Environment and key family.
     pub caller: Box<str>,
-    /// The `Idempotency-Key`.
-    pub key: Bytes,
-    /// When the right to insert ends.
-    pub lease_ends: Timestamp,
+    /// The claim.
+    pub claim: Claim,
     /// The response to keep.
     pub response: Kept,
 }
@@ -152,7 +152,7 @@ pub struct Kept {
 pub enum Insertion {
     /// The message is there.
     Inserted,
-    /// The lease had ended; nothing was inserted.
+    /// The lease had ended, or the claim was another's by then; nothing was inserted.
     LeaseEnded,
     /// The key was used before; nothing was inserted.
     Repeated(Kept),
@@ -183,15 +183,25 @@ pub struct StoreError {
 
 impl std::fmt::Debug for Once {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A caller's key may be guessable: it is not shown.
         f.debug_struct("Once")
             .field("caller", &self.caller)
-            .field("lease_ends", &self.lease_ends)
+            .field("claim", &self.claim)
             .finish_non_exhaustive()
     }
 }
 
 // === impl Kept ===
+
+impl Kept {
+    /// The response as the layers keep it.
+    pub fn to_http(&self) -> Response<Bytes> {
+        let mut response = Response::new(self.body.clone());
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::ACCEPTED);
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+}
 
 impl std::fmt::Debug for Kept {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -10,7 +10,7 @@
 //!     r#"
 //!         listen   = "127.0.0.1:8080"
 //!         upstream = "unix:/run/pod/app.sock"
-//!         store    = "memory:"
+//!         store    = "file:/var/lib/vestibule/store.redb"
 //!
 //!         [keys]
 //!         source = "keys.json"
@@ -36,6 +36,7 @@ mod identity;
 mod keys;
 mod limits;
 mod route;
+mod store;
 mod timeouts;
 mod value;
 
@@ -48,8 +49,9 @@ pub use self::identity::Identity;
 pub use self::keys::Keys;
 pub use self::limits::Limits;
 pub use self::route::{Auth, Idempotency, Route};
+pub use self::store::Store;
 pub use self::timeouts::Timeouts;
-use self::value::{Entry, Source};
+use self::value::Source;
 
 /// Everything that a sidecar is told.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ pub struct Config {
     pub upstream: Target,
     /// `admin`: health, readiness and metrics; none by default.
     pub admin: Option<Address>,
-    /// `store`: where counters and records are kept; `memory:` by default.
+    /// `store`: where counters and records are kept; by default in a file beside this one.
     pub store: Store,
     /// `error_format`: how refusals are written; the envelope by default.
     pub error_format: ErrorFormat,
@@ -83,15 +85,6 @@ pub struct Config {
     pub drain: Drain,
     /// `[[route]]`, in the order of the file.
     pub routes: Vec<Route>,
-}
-
-/// Where counters and records are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// `memory:`, or the address of another kind of store.
-    pub address: String,
-    /// The line on which it stands, for faults that are found when it is opened.
-    pub line: usize,
 }
 
 /// How refusals are written.
@@ -142,8 +135,8 @@ impl Config {
                 None => None,
             },
             store: match top.take("store") {
-                Some(entry) => Store::parse(entry)?,
-                None => Store::default(),
+                Some(entry) => Store::parse(entry, folder)?,
+                None => Store::beside(folder),
             },
             error_format: match top.take("error_format") {
                 Some(entry) => entry.text(ErrorFormat::parse)?,
@@ -170,26 +163,6 @@ impl Config {
         };
         top.finish()?;
         Ok(config)
-    }
-}
-
-// === impl Store ===
-
-impl Store {
-    fn parse(entry: Entry<'_>) -> Result<Self, ConfigError> {
-        Ok(Self {
-            line: entry.line(),
-            address: entry.string()?,
-        })
-    }
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            address: "memory:".to_owned(),
-            line: 1,
-        }
     }
 }
 

@@ -33,13 +33,29 @@ fn reads_the_whole_vocabulary() {
 #[test]
 fn what_is_not_said_has_its_default() {
     let config = parse("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'").unwrap();
-    assert_eq!(config.store, Store::default());
+    assert_eq!(config.store.address, "file:etc/vestibule.redb");
+    assert_eq!(config.store.line, 1);
     assert_eq!(config.error_format, ErrorFormat::Envelope);
     assert!(config.http2 && config.admin.is_none() && config.threads >= 1);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.drain, Drain::default());
     assert!(config.routes.is_empty() && config.identity.secret.is_none());
+}
+
+#[test]
+fn a_file_of_the_store_is_named_from_the_folder_of_the_configuration() {
+    for (given, want) in [
+        ("file:kept/store.redb", "file:etc/kept/store.redb"),
+        ("file:/var/lib/store.redb", "file:/var/lib/store.redb"),
+        ("file:", "file:"),
+        ("memory:", "memory:"),
+        ("redis://redis:6379", "redis://redis:6379"),
+    ] {
+        let text = format!("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\nstore = '{given}'");
+        let store = parse(&text).unwrap().store;
+        assert_eq!((&*store.address, store.line), (want, 3));
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::change::Change;
 use super::fault::Fault;
 use super::set::KeySet;
 
-/// Changes a key. Whatever a decision rests on gives the record another version.
+/// Changes a key. Whatever it changes gives the record another version.
 ///
 /// # Errors
 ///

@@ -1,6 +1,7 @@
 //! Contract §9: the messaging service, taking API keys itself and behind the sidecar, with the
 //! simulator as Meta.
 
+mod killed;
 mod reading;
 mod sending;
 mod validation;

@@ -152,7 +152,7 @@ fn merged(mut good: Value, changed: &Value) -> String {
     good.to_string()
 }
 
-fn simulator() -> (Process, SocketAddr) {
+pub(super) fn simulator() -> (Process, SocketAddr) {
     let mut command = Command::new(binary("examples/cloud_api_simulator"));
     let (process, line) = Process::announced(command.args(["--listen", "127.0.0.1:0"]));
     let said: Value = serde_json::from_str(&line).expect("it says where it is");
@@ -161,23 +161,28 @@ fn simulator() -> (Process, SocketAddr) {
     (process, address.expect("it is on the loopback"))
 }
 
-async fn service(
-    mounting: Mounting,
-    folder: &TempDir,
-    meta: SocketAddr,
-) -> (JoinHandle<()>, SocketAddr) {
+/// The configuration of the service, in a folder that has its keys.
+pub(super) fn configuration(mounting: Mounting, meta: SocketAddr) -> String {
     let door = match mounting {
         Mounting::InProcess => "[api]\nkeys_file = \"keys.json\"\nbrand = \"mk\"".to_owned(),
         Mounting::Sidecar => format!("[identity]\nsecret = \"{SECRET}\""),
     };
     let phone = format!("[{{ number = \"{FROM}\", phone_number_id = \"106540352242922\" }}]");
-    let text = format!(
+    format!(
         "listen = \"127.0.0.1:0\"\ndatabase = \"m.db\"\n{door}\n[cloud_api]\n\
          base_url = \"http://{meta}\"\nversion = \"v25.0\"\ntoken = \"demo-access-token\"\n\
          app_secrets = [\"demo-app-secret\"]\nverify_token = \"demo-verify-token\"\n\
          [[account]]\nid = \"acc_1\"\n[[account.agent]]\nid = \"{AGENT}\"\nphones = {phone}\n\
          [[account]]\nid = \"acc_2\"\n[[account.agent]]\nid = \"{OTHER_AGENT}\"\nphones = []\n"
-    );
+    )
+}
+
+async fn service(
+    mounting: Mounting,
+    folder: &TempDir,
+    meta: SocketAddr,
+) -> (JoinHandle<()>, SocketAddr) {
+    let text = configuration(mounting, meta);
     let config = Config::parse(&folder.path().join("messaging.toml"), &text);
     let config = config.expect("the configuration of the tests is good");
     let listener = Listener::bind(&config.listen)
@@ -191,7 +196,7 @@ async fn service(
 
 fn sidecar(folder: &TempDir, upstream: SocketAddr) -> Running {
     let text = format!(
-        "listen = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\nthreads = 1\n\
+        "listen = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\nstore = \"memory:\"\nthreads = 1\n\
          [keys]\nsource = \"keys.json\"\nbrand = \"mk\"\n[identity]\nsecret = \"{SECRET}\"\n{ROUTES}"
     );
     let config = config::Config::parse(folder.path().join("vestibule.toml"), &text);

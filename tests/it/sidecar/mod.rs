@@ -6,6 +6,7 @@
 )]
 
 mod connections;
+mod crash;
 mod drain;
 mod faults;
 mod keys;
@@ -13,5 +14,6 @@ mod layers;
 mod messages;
 mod process;
 mod retries;
+mod stores;
 mod streams;
 mod world;

@@ -51,9 +51,11 @@ pub(super) fn sidecar(upstream: impl std::fmt::Display, more: &str) -> Running {
     Sidecar::new(config(upstream, more)).spawn().unwrap()
 }
 
-/// A configuration with these lines in it.
+/// A configuration with these lines in it, and a store that ends with the test.
 pub(super) fn config(upstream: impl std::fmt::Display, more: &str) -> Config {
-    let text = format!("listen = '127.0.0.1:0'\nupstream = '{upstream}'\nthreads = 1\n{more}\n");
+    let text = format!(
+        "listen = '127.0.0.1:0'\nupstream = '{upstream}'\nstore = 'memory:'\nthreads = 1\n{more}\n"
+    );
     Config::parse("test.toml", &text).unwrap()
 }
 

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::digest::Digest;
 use super::keyring::Keyring;
+use super::keystore::{KeyChange, KeyStore, KeyWriteError};
 use super::record::KeyRecord;
 use crate::clock::{SharedClock, Timestamp};
 use crate::error::StoreError;
@@ -45,6 +46,8 @@ pub struct Cached<K> {
 struct Shared {
     seen: Mutex<Seen>,
     lost: AtomicBool,
+    /// Of the record that was told last, in milliseconds.
+    age: AtomicU64,
 }
 
 /// Two generations: when the young one is full it becomes the old one, which is let go.
@@ -55,6 +58,7 @@ struct Seen {
     old: HashMap<Digest, Entry>,
 }
 
+#[derive(Clone)]
 struct Entry {
     record: Arc<KeyRecord>,
     confirmed: Duration,
@@ -119,6 +123,7 @@ impl<K> Cached<K> {
             tracing::info!("the key store is back");
         }
         let now = self.clock.elapsed();
+        self.told(now, now);
         match found {
             Some(record) => self.seen().keep(digest, record, now, self.capacity),
             None => self.seen().forget(digest),
@@ -127,8 +132,18 @@ impl<K> Cached<K> {
 
     /// What the store confirmed lately, good or not: who asks judges that.
     fn remembered(&self, digest: &Digest) -> Option<Arc<KeyRecord>> {
-        let since = self.clock.elapsed().saturating_sub(self.stale_for);
-        self.seen().confirmed(digest, since).cloned()
+        let now = self.clock.elapsed();
+        let entry = self
+            .seen()
+            .entry(digest, now.saturating_sub(self.stale_for))?;
+        self.told(now, entry.confirmed);
+        Some(entry.record)
+    }
+
+    fn told(&self, now: Duration, confirmed: Duration) {
+        let age = now.saturating_sub(confirmed).as_millis();
+        let age = u64::try_from(age).unwrap_or(u64::MAX);
+        self.shared.age.store(age, Ordering::Relaxed);
     }
 
     fn recall(&self, digest: &Digest, error: StoreError) -> Result<Arc<KeyRecord>, StoreError> {
@@ -136,9 +151,11 @@ impl<K> Cached<K> {
             let cause = std::error::Error::source(&error);
             tracing::warn!(%error, cause, "the key store is lost; what it confirmed lately goes on");
         }
-        let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
-        let since = elapsed.saturating_sub(self.stale_for);
-        self.seen().recall(digest, now, since).ok_or(error)
+        let record = self.remembered(digest);
+        let now = self.clock.now();
+        record
+            .filter(|record| record.admit(now).is_ok())
+            .ok_or(error)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -171,6 +188,29 @@ impl<K: Keyring> Keyring for Cached<K> {
             self.answered(record.digest(), Some(record));
         }
         Ok(found)
+    }
+
+    fn age(&self) -> Duration {
+        Duration::from_millis(self.shared.age.load(Ordering::Relaxed))
+    }
+}
+
+/// Commands and the admin interface are told what the store says, or that it says nothing.
+impl<K: KeyStore> KeyStore for Cached<K> {
+    async fn get(&self, id: &str) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        self.guarded.store.get(id).await
+    }
+
+    async fn page(&self, after: &str, most: usize) -> Result<Vec<Arc<KeyRecord>>, StoreError> {
+        self.guarded.store.page(after, most).await
+    }
+
+    async fn write(&self, changes: &[KeyChange]) -> Result<(), KeyWriteError> {
+        self.guarded.store.write(changes).await
+    }
+
+    async fn touch(&self, used: &[(Box<str>, Timestamp)]) -> Result<(), StoreError> {
+        self.guarded.store.touch(used).await
     }
 }
 
@@ -209,15 +249,10 @@ impl Seen {
         self.old.remove(digest);
     }
 
-    /// A record that was confirmed at or after a moment and is still good.
-    fn recall(&self, digest: &Digest, now: Timestamp, since: Duration) -> Option<Arc<KeyRecord>> {
-        let record = self.confirmed(digest, since)?;
-        record.admit(now).is_ok().then(|| Arc::clone(record))
-    }
-
-    fn confirmed(&self, digest: &Digest, since: Duration) -> Option<&Arc<KeyRecord>> {
+    /// A record that was confirmed at or after a moment.
+    fn entry(&self, digest: &Digest, since: Duration) -> Option<Entry> {
         let entry = self.young.get(digest).or_else(|| self.old.get(digest))?;
-        (entry.confirmed >= since).then_some(&entry.record)
+        (entry.confirmed >= since).then(|| entry.clone())
     }
 }
 

@@ -64,6 +64,39 @@ async fn a_slow_store_is_waited_for_as_long_as_the_deadline() {
     assert_eq!(start.elapsed(), DEADLINE);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_counted_key_is_asked_for_once_a_minute_and_tells_its_age() {
+    let (record, store, cached) = one_key(|record| record);
+    let cached = cached.counted();
+    for (wait, asked, age) in [(0, 1, 0), (30, 1, 30), (29, 1, 59), (2, 2, 0), (0, 2, 0)] {
+        advance(Duration::from_secs(wait)).await;
+        assert!(cached.find(&record).await.unwrap().is_some());
+        assert_eq!(store.asked(), asked, "after {wait} s");
+        assert_eq!(cached.age(), Duration::from_secs(age), "after {wait} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_read_again_takes_the_place_of_the_remembered_one() {
+    let (digest, store, cached) = one_key(|record| record);
+    let cached = cached.counted();
+    let old = cached.find(&digest).await.unwrap().unwrap();
+    let new = old.to_builder().name("renamed").build();
+    store.hold(new);
+    assert_eq!(cached.find(&digest).await.unwrap().unwrap().name(), "");
+    let read = cached.reread(old.principal()).await.unwrap().unwrap();
+    assert_eq!(read.name(), "renamed");
+    assert_eq!(
+        cached.find(&digest).await.unwrap().unwrap().name(),
+        "renamed"
+    );
+    store.turn(Mode::Fails);
+    assert!(
+        cached.reread(old.principal()).await.is_err(),
+        "no memory answers this"
+    );
+}
+
 #[test]
 fn the_memory_is_bounded_and_keeps_the_latest() {
     let mut seen = Seen::default();
@@ -74,7 +107,7 @@ fn the_memory_is_bounded_and_keeps_the_latest() {
         assert!(seen.young.len() + seen.old.len() <= 10, "{number}");
     }
     for (number, kept) in [(255, true), (251, true), (240, false), (0, false)] {
-        let found = seen.recall(&digest(number), Timestamp::EPOCH, Duration::ZERO);
+        let found = seen.entry(&digest(number), Duration::ZERO);
         assert_eq!(found.is_some(), kept, "{number}");
     }
 }
@@ -99,23 +132,43 @@ enum Mode {
 }
 
 #[derive(Clone)]
-struct Fickle(Arc<(Mutex<Mode>, Arc<KeyRecord>)>);
+struct Fickle(Arc<Mutex<(Mode, Arc<KeyRecord>, usize)>>);
 
 impl Fickle {
     fn turn(&self, mode: Mode) {
-        *self.0.0.lock().unwrap() = mode;
+        self.0.lock().unwrap().0 = mode;
+    }
+
+    fn hold(&self, record: Arc<KeyRecord>) {
+        self.0.lock().unwrap().1 = record;
+    }
+
+    fn asked(&self) -> usize {
+        self.0.lock().unwrap().2
+    }
+
+    async fn answer(&self) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        let (mode, record) = {
+            let mut held = self.0.lock().unwrap();
+            held.2 += 1;
+            (held.0, Arc::clone(&held.1))
+        };
+        match mode {
+            Mode::Answers => Ok(Some(record)),
+            Mode::Denies => Ok(None),
+            Mode::Fails => Err(StoreError::not_sent().because("refused")),
+            Mode::Hangs => pending().await,
+        }
     }
 }
 
 impl Keyring for Fickle {
     async fn find(&self, _: &Digest) -> Result<Option<Arc<KeyRecord>>, StoreError> {
-        let mode = *self.0.0.lock().unwrap();
-        match mode {
-            Mode::Answers => Ok(Some(Arc::clone(&self.0.1))),
-            Mode::Denies => Ok(None),
-            Mode::Fails => Err(StoreError::not_sent().because("refused")),
-            Mode::Hangs => pending().await,
-        }
+        self.answer().await
+    }
+
+    async fn reread(&self, _: &Principal) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        self.answer().await
     }
 }
 
@@ -145,7 +198,7 @@ fn one_key(
 ) -> (Digest, Fickle, Cached<Fickle>) {
     let record = record(with);
     let digest = record.digest().clone();
-    let store = Fickle(Arc::new((Mutex::new(Mode::Answers), record)));
+    let store = Fickle(Arc::new(Mutex::new((Mode::Answers, record, 0))));
     let clock = Arc::new(FromEpoch(Instant::now()));
     (digest, store.clone(), Cached::new(store, clock))
 }

@@ -11,12 +11,20 @@ use tokio::time::MissedTickBehavior;
 
 use super::keys::KeysError;
 
-/// Hands every new content of a file to `apply`, until it is dropped.
+/// What a look at a file found.
+pub(super) enum Look<'a> {
+    /// Another content.
+    Changed(&'a [u8]),
+    /// The content that was taken last.
+    Same,
+}
+
+/// Tells `apply` what is found in a file, until it is dropped.
 ///
 /// What cannot be read or taken is logged once, not at each look.
 pub(super) async fn follow<F>(path: PathBuf, apply: F)
 where
-    F: Fn(&[u8]) -> Result<(), KeysError> + Send + Sync + 'static,
+    F: Fn(Look<'_>) -> Result<(), KeysError> + Send + Sync + 'static,
 {
     let apply = Arc::new(apply);
     let mut follower = Follower::new(path);
@@ -57,6 +65,8 @@ struct Follower {
     /// Looks for which the content is compared although the stamp is the same.
     unsettled: u32,
     unreadable: bool,
+    /// The last content was not taken.
+    refused: bool,
 }
 
 /// What tells cheaply that a file is another one or was written to. Links are followed,
@@ -78,13 +88,19 @@ impl Follower {
             content: None,
             unsettled: 0,
             unreadable: false,
+            refused: false,
         }
     }
 
-    fn look(&mut self, apply: &dyn Fn(&[u8]) -> Result<(), KeysError>) {
+    fn look(&mut self, apply: &dyn Fn(Look<'_>) -> Result<(), KeysError>) {
         match self.changed() {
             Ok(Some(content)) => self.take(&content, apply),
-            Ok(None) => self.unreadable = false,
+            Ok(None) => {
+                self.unreadable = false;
+                if !self.refused {
+                    let _nothing_to_refuse = apply(Look::Same);
+                }
+            }
             Err(error) if !self.unreadable => {
                 self.unreadable = true;
                 tracing::warn!(path = %self.path.display(), %error, "the key file cannot be read; the last good keys hold on");
@@ -93,9 +109,11 @@ impl Follower {
         }
     }
 
-    fn take(&mut self, content: &[u8], apply: &dyn Fn(&[u8]) -> Result<(), KeysError>) {
+    fn take(&mut self, content: &[u8], apply: &dyn Fn(Look<'_>) -> Result<(), KeysError>) {
         self.unreadable = false;
-        match apply(content) {
+        let taken = apply(Look::Changed(content));
+        self.refused = taken.is_err();
+        match taken {
             Ok(()) => tracing::info!(path = %self.path.display(), "the key file was taken"),
             Err(error) => {
                 tracing::warn!(path = %self.path.display(), %error, "the key file is not taken; the last good keys hold on");

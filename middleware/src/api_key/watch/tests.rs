@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::api_key::{ApiKey, KeyRecord, Keys, Peppers};
+use crate::api_key::{ApiKey, KeyRecord, Keyring as _, Keys, Peppers};
 use crate::entropy::SystemEntropy;
 
 use super::*;
@@ -57,6 +57,7 @@ async fn a_bad_file_leaves_the_last_good_keys() {
         fs::write(&path, bad).unwrap();
         sleep(3 * PERIOD).await;
         assert!(keys.get("good").is_some(), "{bad}");
+        assert!(keys.age() > PERIOD, "what is served is known to be old");
     }
     fs::remove_file(&path).unwrap();
     sleep(3 * PERIOD).await;

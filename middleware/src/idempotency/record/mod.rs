@@ -12,14 +12,14 @@
 //!
 //! The exhaustive model of the same steps is among the integration tests.
 
-#[cfg(any(feature = "embedded", feature = "postgres"))]
+#[cfg(any(feature = "embedded", feature = "postgres", feature = "sqlite"))]
 mod parts;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(any(feature = "embedded", feature = "postgres"))]
+#[cfg(any(feature = "embedded", feature = "postgres", feature = "sqlite"))]
 pub(crate) use self::parts::Parts;
 use super::key::IdempotencyKey;
 use super::replay::KeptResponse;
@@ -214,6 +214,21 @@ impl Record {
     /// Whether this owner may take the record away, as if nothing had been asked.
     pub fn releases(&self, token: u128) -> bool {
         self.token == token && matches!(self.state, State::Claimed { .. })
+    }
+
+    /// Whether this owner made the last step.
+    pub fn is_of(&self, token: u128) -> bool {
+        self.token == token
+    }
+
+    /// Whether this owner's execution has ended.
+    pub fn has_ended(&self, token: u128) -> bool {
+        self.is_of(token) && matches!(self.state, State::Ended(_))
+    }
+
+    /// The id of the request that made it.
+    pub fn original(&self) -> &CorrelationId {
+        &self.original
     }
 
     /// Whether the record may be forgotten.

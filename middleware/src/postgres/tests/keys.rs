@@ -4,6 +4,9 @@ use super::*;
 use crate::api_key::{
     Digest, KeyChange, KeyRecord, KeyRecordBuilder, KeyStore as _, KeyWriteError, Keyring as _,
 };
+use crate::testing::keystore::KeySubject;
+
+crate::keystore_conformance!(conformance_keys, || keyring().await);
 
 #[tokio::test]
 async fn a_record_is_found_as_it_was_written() {
@@ -219,6 +222,14 @@ async fn a_write_that_is_given_up_leaves_nothing_behind() {
 struct Ring {
     keyring: Keyring,
     _server: Arc<PostgresServer>,
+}
+
+impl KeySubject for Ring {
+    type Store = Keyring;
+
+    fn store(&self) -> Keyring {
+        self.keyring.clone()
+    }
 }
 
 impl std::ops::Deref for Ring {

@@ -4,18 +4,19 @@
 //! # Example
 //!
 //! ```no_run
-//! use vestibule::testing::server::PostgresServer;
+//! use vestibule::testing::server::RedisServer;
 //!
-//! let server = PostgresServer::start();
+//! let server = RedisServer::start(&["--maxmemory", "8mb"]);
 //! server.freeze();
 //! server.thaw();
-//! assert_eq!(server.sql("SELECT 1"), "1");
+//! assert_eq!(server.cli(&["PING"]), "PONG");
 //! ```
 //!
 //! Every server is a direct child of the test: its end is seen at once, wherever the
 //! test runs. What goes wrong here panics: a test has nobody to report it to.
 
 mod postgres;
+mod redis;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -26,6 +27,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 pub use self::postgres::PostgresServer;
+pub use self::redis::{RedisCluster, RedisServer};
 
 /// A process that ends with this.
 #[derive(Debug)]
@@ -140,3 +142,7 @@ pub fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>
     assert!(status.success(), "{command:?}: {status}: {said} {fault}");
     said
 }
+
+// Only who builds a store in Redis needs a redis-server to test.
+#[cfg(all(test, feature = "redis"))]
+mod tests;

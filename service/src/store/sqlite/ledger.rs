@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
+use tracing::warn;
 use vestibule::clock::Timestamp;
+use vestibule::idempotency::FinishError;
 
 use super::row::{column, kept, message, millis};
 use super::{Sqlite, unread};
@@ -90,7 +92,7 @@ async fn take_key(
     once: &Once,
     now: Timestamp,
 ) -> Result<Insertion, sqlx::Error> {
-    let (caller, key) = (&*once.caller, &*once.key);
+    let (caller, key) = (&*once.caller, &*once.claim.idempotency_key);
     sqlx::query("DELETE FROM deduplication WHERE caller = ? AND key = ? AND expires_at <= ?")
         .bind(caller)
         .bind(key)
@@ -108,7 +110,7 @@ async fn take_key(
     if let Some(first) = first {
         return kept(&first).map(Insertion::Repeated);
     }
-    if once.lease_ends <= now {
+    if !is_held(connection, once, now).await? {
         return Ok(Insertion::LeaseEnded);
     }
     sqlx::query("INSERT INTO deduplication VALUES (?, ?, ?, ?, ?, ?, ?)")
@@ -122,6 +124,30 @@ async fn take_key(
         .execute(&mut *connection)
         .await?;
     Ok(Insertion::Inserted)
+}
+
+/// Whether the caller may still execute under its claim. One that was made by the layers of
+/// this process ends here, together with the message; of any other only the lease is known.
+async fn is_held(
+    connection: &mut SqliteConnection,
+    once: &Once,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    if once.claim.is_vouched() {
+        return Ok(once.claim.lease_ends > now);
+    }
+    match once
+        .claim
+        .finish(connection, &once.response.to_http())
+        .await
+    {
+        Ok(()) => Ok(true),
+        Err(FinishError::Store(cause)) => Err(sqlx::Error::AnyDriverError(cause.into())),
+        Err(cause) => {
+            warn!(%cause, "a claim was lost before its message was inserted");
+            Ok(false)
+        }
+    }
 }
 
 async fn insert(connection: &mut SqliteConnection, new: &NewMessage) -> Result<(), sqlx::Error> {

@@ -6,6 +6,7 @@
 mod intake;
 mod ledger;
 mod queue;
+mod records;
 mod row;
 mod writer;
 
@@ -19,6 +20,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, SqlitePool};
 use vestibule::clock::SharedClock;
 use vestibule::entropy::SharedEntropy;
+use vestibule::sqlite::{Capacity, Ledger as Records};
 
 use self::writer::Writer;
 use super::StoreError;
@@ -58,6 +60,10 @@ impl Sqlite {
             .map_err(|cause| StoreError::failed(step, cause))?;
         MIGRATIONS
             .run(&mut connection)
+            .await
+            .map_err(|cause| StoreError::failed("the database could not be migrated", cause))?;
+        Records::on(&mut connection)
+            .migrate(Capacity::default())
             .await
             .map_err(|cause| StoreError::failed("the database could not be migrated", cause))?;
         let readers = SqlitePoolOptions::new()

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tempfile::TempDir;
 use uuid::Uuid;
-use vestibule::Fingerprint;
 use vestibule::clock::{Clock, Timestamp};
 use vestibule::testing::{CountingEntropy, ManualClock};
+use vestibule::{Claim, Fingerprint};
 
 use super::*;
 use crate::delivery::{Departure, Settlement, Status, Update};
@@ -419,8 +419,12 @@ impl Place {
     fn once(&self, key: &'static str, n: u64) -> Once {
         Once {
             caller: "live:fam".into(),
-            key: Bytes::from_static(key.as_bytes()),
-            lease_ends: self.clock.now() + LEASE,
+            claim: Claim::new(
+                Bytes::from_static(key.as_bytes()),
+                Fingerprint::from_bytes([7; 32]),
+                self.clock.now() + LEASE,
+                n.into(),
+            ),
             response: Kept {
                 fingerprint: Fingerprint::from_bytes([7; 32]),
                 status: 202,

@@ -1,19 +1,24 @@
 //! Key records in memory: given by the program, or read from a file and kept in step with it.
 
-use std::collections::HashMap;
+mod ring;
+
 use std::fmt;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use foldhash::fast::RandomState;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::ring::Ring;
 use super::digest::Digest;
 use super::keyring::Keyring;
+use super::keystore::{KeyChange, KeyStore, KeyWriteError};
 use super::record::KeyRecord;
 use super::schema::{self, SchemaError};
-use super::watch;
+use super::watch::{self, Look};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 
@@ -58,15 +63,10 @@ struct Shared {
     ring: ArcSwap<Ring>,
     /// Held while one state is made of another, so that no change is lost.
     writing: Mutex<()>,
+    /// When the keys were last known to be those of the file that is watched.
+    confirmed: Mutex<Option<Instant>>,
     /// Stops the watching of the file once the last clone is gone.
     watcher: OnceLock<AbortOnDropHandle<()>>,
-}
-
-/// One state of the keys; it never changes, another takes its place.
-#[derive(Clone, Default)]
-struct Ring {
-    by_digest: HashMap<[u8; 32], Arc<KeyRecord>, RandomState>,
-    by_id: HashMap<Box<str>, Arc<KeyRecord>>,
 }
 
 // === impl Keys ===
@@ -114,12 +114,18 @@ impl Keys {
     pub fn watch(path: impl AsRef<Path>) -> Result<Self, KeysError> {
         let keys = Self::read(&path)?;
         let shared = Arc::downgrade(&keys.shared);
-        let task = watch::follow(path.as_ref().to_owned(), move |file| {
+        let task = watch::follow(path.as_ref().to_owned(), move |look| {
             let Some(shared) = shared.upgrade() else {
                 return Ok(());
             };
-            Self { shared }.change(|_| Ring::parse(file))
+            let keys = Self { shared };
+            if let Look::Changed(file) = look {
+                keys.change(|_| Ring::parse(file))?;
+            }
+            keys.confirm();
+            Ok(())
         });
+        keys.confirm();
         let _ = keys
             .shared
             .watcher
@@ -135,7 +141,7 @@ impl Keys {
     ///
     /// [`KeysError`] where another id has the same digest; nothing is changed then.
     pub fn insert(&self, record: Arc<KeyRecord>) -> Result<(), KeysError> {
-        self.change(|ring| ring.with(record))
+        self.put([record])
     }
 
     /// Takes a key back at this moment; false where there is no such id.
@@ -145,7 +151,7 @@ impl Keys {
     pub fn revoke(&self, id: &str, at: Timestamp) -> bool {
         let revoked = self.change(|ring| {
             let held = ring.by_id.get(id).ok_or(Problem::Unknown)?;
-            ring.with(held.to_builder().revoked(at).build())
+            ring.clone().with(held.to_builder().revoked(at).build())
         });
         revoked.is_ok()
     }
@@ -179,13 +185,7 @@ impl Keys {
 
     /// The records of the keys, in the order of their ids.
     pub fn records(&self) -> Vec<Arc<KeyRecord>> {
-        let ring = self.shared.ring.load();
-        let mut records: Vec<_> = ring.by_id.values().cloned().collect();
-        records.sort_by(|one, other| {
-            let ids = (one.principal().key_id(), other.principal().key_id());
-            ids.0.cmp(ids.1)
-        });
-        records
+        self.shared.ring.load().by_id.values().cloned().collect()
     }
 
     /// The keys in the schema of a key file, in the order of their ids.
@@ -194,18 +194,52 @@ impl Keys {
         schema::write(records.iter().map(AsRef::as_ref))
     }
 
+    /// See [`KeyStore::page`].
+    pub(crate) fn records_after(&self, after: &str, most: usize) -> Vec<Arc<KeyRecord>> {
+        let ring = self.shared.ring.load();
+        let rest = (Bound::Excluded(after), Bound::Unbounded);
+        let rest = ring.by_id.range::<str, _>(rest);
+        rest.take(most).map(|(_, record)| record.clone()).collect()
+    }
+
+    /// Adds these keys, or puts them in the place of those with their ids, all at once.
+    pub(crate) fn put(
+        &self,
+        records: impl IntoIterator<Item = Arc<KeyRecord>>,
+    ) -> Result<(), KeysError> {
+        self.change(|ring| records.into_iter().try_fold(ring.clone(), Ring::with))
+    }
+
+    /// The record whose key has this digest.
+    pub(crate) fn holder(&self, digest: &Digest) -> Option<Arc<KeyRecord>> {
+        let ring = self.shared.ring.load();
+        ring.by_digest.get(digest.as_bytes()).cloned()
+    }
+
     fn change(&self, next: impl FnOnce(&Ring) -> Result<Ring, Problem>) -> Result<(), KeysError> {
+        self.turn(next).map_err(nameless)
+    }
+
+    /// Puts the state that follows from this one in its place, unless there is none.
+    fn turn<E>(&self, next: impl FnOnce(&Ring) -> Result<Ring, E>) -> Result<(), E> {
         let writing = self.shared.writing.lock();
         let _writing = writing.unwrap_or_else(PoisonError::into_inner);
-        let ring = next(&self.shared.ring.load()).map_err(nameless)?;
+        let ring = next(&self.shared.ring.load())?;
         self.shared.ring.store(Arc::new(ring));
         Ok(())
+    }
+
+    /// The keys are those of the file.
+    fn confirm(&self) {
+        let confirmed = self.shared.confirmed.lock();
+        *confirmed.unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     fn from_ring(ring: Ring) -> Self {
         let shared = Shared {
             ring: ArcSwap::from_pointee(ring),
             writing: Mutex::default(),
+            confirmed: Mutex::new(None),
             watcher: OnceLock::new(),
         };
         Self {
@@ -216,8 +250,32 @@ impl Keys {
 
 impl Keyring for Keys {
     async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, StoreError> {
-        let ring = self.shared.ring.load();
-        Ok(ring.by_digest.get(digest.as_bytes()).cloned())
+        Ok(self.holder(digest))
+    }
+
+    fn age(&self) -> Duration {
+        let confirmed = self.shared.confirmed.lock();
+        let confirmed = *confirmed.unwrap_or_else(PoisonError::into_inner);
+        confirmed.map_or(Duration::ZERO, |at| at.elapsed())
+    }
+}
+
+/// All changes of one call are made together; so much memory as the keys take is copied.
+impl KeyStore for Keys {
+    async fn get(&self, id: &str) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        Ok(Self::get(self, id))
+    }
+
+    async fn page(&self, after: &str, most: usize) -> Result<Vec<Arc<KeyRecord>>, StoreError> {
+        Ok(self.records_after(after, most))
+    }
+
+    async fn write(&self, changes: &[KeyChange]) -> Result<(), KeyWriteError> {
+        self.turn(|ring| ring.changed(changes))
+    }
+
+    async fn touch(&self, used: &[(Box<str>, Timestamp)]) -> Result<(), StoreError> {
+        self.turn(|ring| Ok(ring.touched(used)))
     }
 }
 
@@ -247,44 +305,6 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-// === impl Ring ===
-
-impl Ring {
-    fn parse(file: &[u8]) -> Result<Self, Problem> {
-        Self::new(schema::read(&serde_json::from_slice(file)?)?)
-    }
-
-    fn new(records: impl IntoIterator<Item = Arc<KeyRecord>>) -> Result<Self, Problem> {
-        let mut ring = Self::default();
-        for record in records {
-            let id: Box<str> = record.principal().key_id().into();
-            let digest = *record.digest().as_bytes();
-            if let Some(other) = ring.by_digest.insert(digest, Arc::clone(&record)) {
-                let other = other.principal().key_id().into();
-                return Err(Problem::SameDigest(other, id));
-            }
-            if ring.by_id.insert(id.clone(), record).is_some() {
-                return Err(Problem::SameId(id));
-            }
-        }
-        Ok(ring)
-    }
-
-    /// The same keys, with this record in the place of the one that had its id.
-    fn with(&self, record: Arc<KeyRecord>) -> Result<Self, Problem> {
-        let id: Box<str> = record.principal().key_id().into();
-        let digest = *record.digest().as_bytes();
-        let mut ring = self.clone();
-        if let Some(old) = ring.by_id.insert(id.clone(), Arc::clone(&record)) {
-            ring.by_digest.remove(old.digest().as_bytes());
-        }
-        if let Some(other) = ring.by_digest.insert(digest, record) {
-            return Err(Problem::SameDigest(other.principal().key_id().into(), id));
-        }
-        Ok(ring)
-    }
-}
-
 const fn nameless(problem: Problem) -> KeysError {
     KeysError {
         path: None,
@@ -298,6 +318,8 @@ mod tests {
     use crate::api_key::key::ApiKey;
     use crate::api_key::{Peppers, Refusal};
     use crate::entropy::SystemEntropy;
+
+    crate::keystore_conformance!(conformance, || Keys::new([]).unwrap());
 
     #[tokio::test]
     async fn a_key_is_found_by_its_digest_alone() {
@@ -351,6 +373,22 @@ mod tests {
         );
         let keys = Keys::new([one]).unwrap();
         assert!(keys.insert(twin).is_err() && keys.get("b").is_none());
+    }
+
+    #[test]
+    fn a_page_goes_on_after_the_last_id_of_the_one_before() {
+        let keys = Keys::new(["b", "a", "C", "d"].map(record)).unwrap();
+        for (after, most, want) in [
+            ("", 3, "Cab"),
+            ("b", 3, "d"),
+            ("aa", 1, "b"),
+            ("d", 3, ""),
+            ("", 0, ""),
+        ] {
+            let page = keys.records_after(after, most);
+            let ids: String = page.iter().map(|one| one.principal().key_id()).collect();
+            assert_eq!(ids, want, "{most} after {after:?}");
+        }
     }
 
     #[test]

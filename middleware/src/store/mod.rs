@@ -1,7 +1,12 @@
 //! A store by its address, so that a configuration can name one.
 
+mod keyring;
+
 use std::time::Duration;
 
+pub use self::keyring::StoreKeyring;
+#[cfg(feature = "redis")]
+use crate::api_key::Cached;
 use crate::clock::{SharedClock, SystemClock};
 #[cfg(feature = "embedded")]
 use crate::embedded;
@@ -103,6 +108,48 @@ impl Store {
     /// used, or has a clock of its own.
     pub fn with_clock(address: &str, clock: SharedClock) -> Result<Self, OpenError> {
         Self::of_kind(address, clock).map_err(|fault| OpenError::new(address, fault))
+    }
+
+    /// The key records in this store; none where it keeps none.
+    ///
+    /// For a stack over this very store: a change of a record then holds on the next
+    /// request (design D7).
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(unused_variables, reason = "what is in this process is not remembered")
+    )]
+    pub fn keyring(&self, clock: SharedClock) -> Option<StoreKeyring> {
+        match self {
+            Self::Memory(_) => None,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => Some(StoreKeyring::Embedded(store.keyring())),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => {
+                let keyring = Cached::new(store.keyring(), clock).counted();
+                Some(StoreKeyring::Redis(keyring))
+            }
+        }
+    }
+
+    /// Writes down what is in this process's memory alone, though it is to outlast it.
+    ///
+    /// For the end of a process in which nobody drops the last clone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where a file fails.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        expect(clippy::unused_async, reason = "a file is waited for")
+    )]
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            #[cfg(feature = "embedded")]
+            Self::Embedded(store) => store.flush().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => Ok(()),
+        }
     }
 
     fn of_kind(address: &str, clock: SharedClock) -> Result<Self, Fault> {

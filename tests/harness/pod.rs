@@ -1,0 +1,140 @@
+//! Sidecars as they run in production: processes of the binary, over a file each, before one
+//! origin.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::PATIENCE;
+use crate::draft::Draft;
+use crate::mounting::{ROUTES, SECRET};
+use crate::origin::Origin;
+use crate::process::{Process, binary};
+use crate::reply::Reply;
+use crate::serving::Serving;
+use crate::setup::Setup;
+use crate::wire::Wire;
+
+/// An origin, and a folder with a configuration of the sidecars before it: the keys and the
+/// routes of [`Setup`].
+#[derive(Debug)]
+pub struct Pod {
+    /// What is behind the sidecars.
+    pub origin: Origin,
+    serving: Serving,
+    folder: TempDir,
+}
+
+/// A process of the binary, which is killed when the test is over.
+#[derive(Debug)]
+pub struct Edge {
+    /// Where it listens.
+    pub address: SocketAddr,
+    process: Process,
+}
+
+// === impl Pod ===
+
+impl Pod {
+    /// A pod whose configuration has these lines at its top.
+    ///
+    /// # Panics
+    ///
+    /// Where its files cannot be written.
+    pub async fn new(top: &str) -> Self {
+        let origin = Origin::default();
+        let pod = Self {
+            serving: Serving::start(origin.clone()).await,
+            origin,
+            folder: TempDir::new().expect("the system has a temporary folder"),
+        };
+        Setup::new().write_keys(&pod.path("keys.json"));
+        let upstream = pod.serving.address;
+        let secret = std::str::from_utf8(SECRET).expect("it is ASCII");
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\n{top}\n\
+             threads = 1\n[drain]\nlag = \"0s\"\n[identity]\nsecret = \"{secret}\"\n\
+             [keys]\nsource = \"keys.json\"\nbrand = \"mk\"\n{ROUTES}"
+        );
+        fs::write(pod.config(), text).expect("the folder is ours");
+        pod
+    }
+
+    /// The path of a file in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The path of the configuration.
+    pub fn config(&self) -> PathBuf {
+        self.path("vestibule.toml")
+    }
+
+    /// The command that starts a sidecar.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(binary("vestibule"));
+        command.arg("serve").arg("--config").arg(self.config());
+        // What is named relative to the working folder would be seen not to be there.
+        command.current_dir(Path::new("/")).env("RUST_LOG", "off");
+        command
+    }
+
+    /// Starts a sidecar, and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not start.
+    pub async fn start(&self) -> Edge {
+        let mut command = self.command();
+        let (process, line) = Process::announced(command.stderr(Stdio::inherit()));
+        let said: Value = serde_json::from_str(&line).expect("it says where it listens");
+        let address = |name: &str| -> SocketAddr {
+            let address = said[name].as_str().and_then(|text| text.parse().ok());
+            address.expect("it listens on the loopback")
+        };
+        let edge = Edge {
+            address: address("listening"),
+            process,
+        };
+        let ready = async {
+            while !is_ready(address("admin")).await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, ready).await;
+        waited.expect("a sidecar is ready soon");
+        edge
+    }
+}
+
+// === impl Edge ===
+
+impl Edge {
+    /// Sends a request on a connection of its own and reads the response.
+    pub async fn send(&self, draft: &Draft) -> Reply {
+        Wire::connect(self.address).await.exchange(draft).await
+    }
+
+    /// Ends it by a signal, `TERM` or `KILL`, and waits until it has ended.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not end.
+    pub async fn end(self, signal: &str) -> ExitStatus {
+        let mut process = self.process;
+        process.signal(signal);
+        // The origin, which it may wait for, runs on this very thread.
+        let ended = tokio::task::spawn_blocking(move || process.ended(PATIENCE));
+        ended.await.expect("the process ends")
+    }
+}
+
+async fn is_ready(admin: SocketAddr) -> bool {
+    let mut wire = Wire::connect(admin).await;
+    wire.exchange(&Draft::get("/readyz")).await.status == 200
+}
