@@ -65,6 +65,7 @@
 //! |---|---|
 //! | `axum` | extractors for [`Principal`], [`CorrelationId`] and [`Claim`]; `IntoResponse` for [`ApiError`] |
 //! | `embedded` | the store of one process in a file: records survive a crash |
+//! | `postgres` | `postgres::Store`, for records and keys that lie in a database |
 //! | `redis` | `redis::Store`, which several processes share |
 //! | `sqlite` | `sqlite::Store`: records in a database of yours, so that effect and record are one transaction |
 //! | `test-util` | `testing`: a clock to set, a store to break, and the cases that every store must pass |
@@ -91,6 +92,8 @@ pub mod idempotency;
 pub mod identity;
 pub mod memory;
 mod pair;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod principal;
 pub mod rate_limit;
 #[cfg(feature = "redis")]

@@ -47,6 +47,8 @@ mod commit;
 mod execution;
 mod executor;
 mod fingerprint;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod kept;
 mod key;
 mod layer;
 mod pending;
@@ -61,6 +63,8 @@ pub use self::executor::{Executor, Options};
 pub use self::key::{IdempotencyKey, InvalidKey};
 pub use self::layer::IdempotencyLayer;
 pub use self::record::{Attempt, Decision, Outcome, Owner, Record};
+#[cfg(feature = "postgres")]
+pub(crate) use self::record::{Parts, State};
 pub use self::records::Records;
 pub use self::replay::KeptResponse;
 pub use self::service::Idempotency;

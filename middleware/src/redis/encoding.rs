@@ -1,22 +1,10 @@
 //! What is written to the server and read from it, byte for byte.
-//!
-//! A kept response is one string; numbers are big-endian:
-//!
-//! ```text
-//! 1 byte     1, the version of this layout
-//! 2          status
-//! 1 + n      id of the request that was executed, after its length
-//! 2          how many headers follow
-//!   2 + n      name, after its length
-//!   4 + n      value, after its length
-//! the rest   body
-//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes};
-use http::{HeaderName, HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::HeaderValue;
 use redis::Value;
 
 use crate::clock::Timestamp;
@@ -25,54 +13,6 @@ use crate::error::StoreError;
 use crate::idempotency::{Decision, KeptResponse};
 use crate::rate_limit::{Charge, Quota, Verdict};
 use crate::stack::Admitted;
-
-/// Encodes a kept response.
-pub(super) fn response(kept: &KeptResponse) -> Vec<u8> {
-    let original = kept.original.as_str().as_bytes();
-    let mut bytes = Vec::with_capacity(kept.weight() + 16 + 6 * kept.headers.len());
-    bytes.put_u8(VERSION);
-    bytes.put_u16(kept.status.as_u16());
-    bytes.put_u8(u8::try_from(original.len()).expect("an id is at most 128 bytes long"));
-    bytes.put_slice(original);
-    bytes.put_u16(u16::try_from(kept.headers.len()).expect("a header map has at most 32,768"));
-    for (name, value) in &kept.headers {
-        let name = name.as_str().as_bytes();
-        bytes.put_u16(u16::try_from(name.len()).expect("a header's name is under 64 KiB"));
-        bytes.put_slice(name);
-        bytes.put_u32(u32::try_from(value.len()).expect("a header's value is under 4 GiB"));
-        bytes.put_slice(value.as_bytes());
-    }
-    bytes.put_slice(&kept.body);
-    bytes
-}
-
-/// Decodes a kept response; nothing where it is none.
-pub(super) fn kept(mut bytes: Bytes) -> Option<KeptResponse> {
-    if bytes.try_get_u8().ok()? != VERSION {
-        return None;
-    }
-    let status = StatusCode::from_u16(bytes.try_get_u16().ok()?).ok()?;
-    let length = bytes.try_get_u8().ok()?.into();
-    let original = HeaderValue::from_maybe_shared(take(&mut bytes, length)?).ok()?;
-    let mut headers = Vec::new();
-    for _ in 0..bytes.try_get_u16().ok()? {
-        let length = bytes.try_get_u16().ok()?.into();
-        let name = HeaderName::from_bytes(&take(&mut bytes, length)?).ok()?;
-        let length = usize::try_from(bytes.try_get_u32().ok()?).ok()?;
-        let value = HeaderValue::from_maybe_shared(take(&mut bytes, length)?).ok()?;
-        headers.push((name, value));
-    }
-    Some(KeptResponse {
-        status,
-        headers,
-        body: bytes,
-        original: CorrelationId::parse(&original)?,
-    })
-}
-
-fn take(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
-    (bytes.len() >= length).then(|| bytes.split_to(length))
-}
 
 /// Reads a 0 or a 1.
 pub(super) fn truth(reply: &Value) -> Result<bool, StoreError> {
@@ -142,7 +82,7 @@ fn told(kind: &[u8], rest: &[Value]) -> Option<Decision> {
             original: id(original)?,
         },
         (b"replay", [Value::BulkString(response)]) => {
-            let response = kept(Bytes::copy_from_slice(response))?;
+            let response = KeptResponse::decode(Bytes::copy_from_slice(response))?;
             Decision::Replay(Arc::new(response))
         }
         _ => return None,
@@ -178,7 +118,3 @@ fn id(value: &Value) -> Option<CorrelationId> {
 fn unreadable() -> StoreError {
     StoreError::unanswered().because("its reply cannot be read")
 }
-
-/// A layout that changes gets another number: processes of two releases share a store
-/// while one replaces the other.
-const VERSION: u8 = 1;

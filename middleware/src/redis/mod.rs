@@ -201,7 +201,7 @@ impl Store {
             .arg(millis(retention));
         let (step, call) = match outcome {
             Outcome::Done(response) => {
-                let call = call.arg("d").arg(encoding::response(response));
+                let call = call.arg("d").arg(response.encode());
                 (Step::Keep, call)
             }
             Outcome::NotStored => (Step::Finish, call.arg("n")),

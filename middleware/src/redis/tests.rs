@@ -243,22 +243,6 @@ async fn a_keyed_request_takes_two_steps_and_any_other_takes_one() {
     }
 }
 
-#[test]
-fn a_cut_encoding_is_no_response() {
-    let Outcome::Done(response) = done(b"") else {
-        panic!("it is done");
-    };
-    let encoded = encoding::response(&response);
-    assert_eq!(
-        encoding::kept(encoded.clone().into()).as_ref(),
-        Some(&*response)
-    );
-    for length in 0..encoded.len() {
-        let cut = Bytes::copy_from_slice(&encoded[..length]);
-        assert_eq!(encoding::kept(cut), None, "{length}");
-    }
-}
-
 /// A store under a prefix of its own, at the server that all cases share.
 struct Redis {
     store: Store,

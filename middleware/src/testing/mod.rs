@@ -1,5 +1,5 @@
 //! What tests of the layers, and of services that mount them, need: a clock to set, a
-//! store to break, and the cases that every store must pass.
+//! store to break, real servers to break, and the cases that every store must pass.
 //!
 //! # Example
 //!

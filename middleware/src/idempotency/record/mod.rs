@@ -12,15 +12,15 @@
 //!
 //! The exhaustive model of the same steps is among the integration tests.
 
-#[cfg(any(feature = "embedded", feature = "sqlite"))]
+#[cfg(any(feature = "embedded", feature = "postgres", feature = "sqlite"))]
 mod parts;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(any(feature = "embedded", feature = "sqlite"))]
-pub(super) use self::parts::Parts;
+#[cfg(any(feature = "embedded", feature = "postgres", feature = "sqlite"))]
+pub(crate) use self::parts::Parts;
 use super::key::IdempotencyKey;
 use super::replay::KeptResponse;
 use crate::clock::Timestamp;
@@ -115,7 +115,7 @@ pub struct Record {
 
 /// How far a record has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// Somebody may be at it until then.
     Claimed { lease_ends: Timestamp },
     /// Only its retention can end it.

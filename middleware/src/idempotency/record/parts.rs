@@ -6,19 +6,19 @@ use crate::context::{CorrelationId, Fingerprint};
 
 /// All that a record is made of.
 #[derive(Clone)]
-pub(in crate::idempotency) struct Parts {
-    pub(in crate::idempotency) fingerprint: Fingerprint,
-    pub(in crate::idempotency) original: CorrelationId,
-    pub(in crate::idempotency) token: u128,
-    pub(in crate::idempotency) state: State,
-    pub(in crate::idempotency) expires: Timestamp,
+pub(crate) struct Parts {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) original: CorrelationId,
+    pub(crate) token: u128,
+    pub(crate) state: State,
+    pub(crate) expires: Timestamp,
 }
 
 // === impl Record ===
 
 impl Record {
     /// Takes it apart.
-    pub(in crate::idempotency) fn to_parts(&self) -> Parts {
+    pub(crate) fn to_parts(&self) -> Parts {
         Parts {
             fingerprint: self.fingerprint,
             original: self.original.clone(),
@@ -29,7 +29,7 @@ impl Record {
     }
 
     /// Puts together what was taken apart.
-    pub(in crate::idempotency) fn from_parts(parts: Parts) -> Self {
+    pub(crate) fn from_parts(parts: Parts) -> Self {
         Self {
             fingerprint: parts.fingerprint,
             original: parts.original,

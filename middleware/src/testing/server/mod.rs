@@ -15,6 +15,7 @@
 //! Every server is a direct child of the test: its end is seen at once, wherever the
 //! test runs. What goes wrong here panics: a test has nobody to report it to.
 
+mod postgres;
 mod redis;
 
 use std::ffi::OsStr;
@@ -25,6 +26,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+pub use self::postgres::PostgresServer;
 pub use self::redis::{RedisCluster, RedisServer};
 
 /// A process that ends with this.

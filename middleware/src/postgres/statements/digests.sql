@@ -1,0 +1,2 @@
+-- $1 digests
+SELECT id, digest FROM @.keys WHERE digest = ANY ($1)
