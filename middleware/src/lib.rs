@@ -114,5 +114,7 @@ pub use crate::error::{ApiError, ErrorFormat};
 pub use crate::pair::Pair;
 pub use crate::principal::{Caller, KeyVersion, Principal, PrincipalBuilder, Scopes};
 pub use crate::stack::{ApiLayer, ApiLayerBuilder};
+#[cfg(feature = "postgres")]
+pub use crate::store::CountersBeside;
 pub use crate::store::{OpenError, Store, StoreKeyring};
 pub use crate::tasks::{Saturated, Tasks};

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 use crate::api_key::Cached;
 use crate::api_key::{Digest, KeyChange, KeyRecord, KeyStore, KeyWriteError, Keyring, Keys};
 use crate::clock::Timestamp;
 #[cfg(feature = "embedded")]
 use crate::embedded;
 use crate::error::StoreError;
+#[cfg(feature = "postgres")]
+use crate::postgres;
 use crate::principal::Principal;
 #[cfg(feature = "redis")]
 use crate::redis;
@@ -30,6 +32,9 @@ pub enum StoreKeyring {
     /// In the Redis that counts the requests too.
     #[cfg(feature = "redis")]
     Redis(Cached<redis::Keyring>),
+    /// In the PostgreSQL that keeps the records too.
+    #[cfg(feature = "postgres")]
+    Postgres(Cached<postgres::Keyring>),
 }
 
 // === impl StoreKeyring ===
@@ -49,6 +54,8 @@ macro_rules! ask {
             StoreKeyring::Embedded($held) => $answer,
             #[cfg(feature = "redis")]
             StoreKeyring::Redis($held) => $answer,
+            #[cfg(feature = "postgres")]
+            StoreKeyring::Postgres($held) => $answer,
         }
     };
 }
