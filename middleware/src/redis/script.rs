@@ -33,6 +33,11 @@ impl Step {
         Self::Release,
     ];
 
+    /// Whether a key may be executed a second time where it is lost.
+    pub(super) const fn is_confirmed(self) -> bool {
+        matches!(self, Self::Claim | Self::Admit | Self::Keep | Self::Finish)
+    }
+
     /// The text that the server runs.
     pub(super) const fn text(self) -> &'static str {
         match self {

@@ -190,7 +190,7 @@ async fn a_record_outlives_its_lease_by_its_retention_and_no_more() {
     for name in [record, index] {
         let mut command = redis::Cmd::new();
         command.arg("PTTL").arg(name);
-        let left = redis.store.connection.ask(&command).await.unwrap();
+        let left = redis.store.connection.ask(b"", &command).await.unwrap();
         let left: u128 = redis::from_redis_value(left).unwrap();
         assert!(left <= kept && left + 450 > kept, "{left} of {kept}");
     }
@@ -223,7 +223,7 @@ async fn a_keyed_request_takes_two_steps_and_any_other_takes_one() {
         assert_eq!(response.status(), StatusCode::OK);
         let mut command = redis::Cmd::new();
         command.arg("INFO").arg("commandstats");
-        let stats = store.connection.ask(&command).await.unwrap();
+        let stats = store.connection.ask(b"", &command).await.unwrap();
         let stats: String = redis::from_redis_value(stats).unwrap();
         let taken = format!("cmdstat_evalsha:calls={steps},");
         assert!(stats.contains(&taken), "{key_of_request:?}: {stats}");
@@ -289,7 +289,7 @@ impl Subject for Redis {
 
     async fn now(&self) -> Timestamp {
         let mut command = redis::Cmd::new();
-        let time = self.store.connection.ask(command.arg("TIME")).await;
+        let time = self.store.connection.ask(b"", command.arg("TIME")).await;
         let (seconds, micros): (i64, i64) = redis::from_redis_value(time.unwrap()).unwrap();
         let micros = seconds * 1_000_000 + micros + self.store.offset();
         Timestamp::from_unix_millis(u64::try_from(micros / 1000).unwrap())
@@ -337,7 +337,7 @@ async fn executes(store: &Store, attempt: &Attempt) -> bool {
 async fn run(store: &Store, words: &[&str]) {
     let mut command = redis::Cmd::new();
     command.arg(words);
-    store.connection.ask(&command).await.unwrap();
+    store.connection.ask(b"", &command).await.unwrap();
 }
 
 /// Asks again until it is so.
