@@ -133,8 +133,11 @@ impl Store {
 
     /// Begins the names of all keys with this instead of `vestibule`, so that several
     /// deployments can share a server.
+    ///
+    /// In a Cluster, one with a hash tag, such as `{staging}`, has everything at one node.
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.into();
+        self.must_be_countable();
         self
     }
 
@@ -148,15 +151,20 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// In a Cluster: they are counted under one key of their own, which would lie at another
-    /// node than the records.
+    /// In a Cluster, unless the [prefix](Self::prefix) has it all at one node: they are
+    /// counted under one key, which would lie at another node than the records.
     pub fn records(mut self, records: usize) -> Self {
+        self.whole = Some(records);
+        self.must_be_countable();
+        self
+    }
+
+    fn must_be_countable(&self) {
+        let is_at_one_node = !self.connection.is_cluster() || slots::has_tag(&self.prefix);
         assert!(
-            !self.connection.is_cluster(),
+            self.whole.is_none() || is_at_one_node,
             "a Cluster cannot count all records: leave that bound to its maxmemory"
         );
-        self.whole = Some(records);
-        self
     }
 
     /// Microseconds.

@@ -12,6 +12,11 @@ pub(super) fn slot(key: &[u8]) -> u16 {
     crc16(tag(key).unwrap_or(key)) % SLOTS
 }
 
+/// Whether all keys that begin like this have one slot.
+pub(super) fn has_tag(prefix: &str) -> bool {
+    tag(prefix.as_bytes()).is_some()
+}
+
 fn tag(key: &[u8]) -> Option<&[u8]> {
     let begins = key.iter().position(|byte| *byte == b'{')? + 1;
     let length = key[begins..].iter().position(|byte| *byte == b'}')?;
