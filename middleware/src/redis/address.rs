@@ -102,7 +102,11 @@ impl Options {
     /// The fault of a parser may quote a password, and says no more than ours does.
     fn server(&self, address: &str) -> Result<ConnectionInfo, ConnectError> {
         let info = address.into_connection_info().map_err(|_| no_address())?;
-        let info = info.set_tcp_settings(TcpSettings::default().set_user_timeout(GIVEN_UP));
+        // Its name at the server would take one more permission.
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
+        let info = info
+            .set_redis_settings(settings)
+            .set_tcp_settings(TcpSettings::default().set_user_timeout(GIVEN_UP));
         let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         if !is_encrypted {
             return match self.authorities {

@@ -10,18 +10,26 @@ use redis::{
     Value,
 };
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::address::Confirmed;
 
 /// A server. Nothing is sent before the first command is.
 pub(super) struct Node {
     client: Client,
-    /// The one that carries the steps of many requests.
-    shared: ArcSwap<ConnectionManager>,
-    /// Those that carry one step at a time, because the server holds up all that follows
-    /// on the same connection until its replicas have the write.
+    shared: ArcSwap<Line>,
+    /// Connections that carry one step at a time, because the server holds up all that
+    /// follows on the same one until its replicas have the write.
     idle: Mutex<Vec<ConnectionManager>>,
     turns: Semaphore,
+}
+
+/// A connection that carries the steps of many requests.
+struct Line {
+    connection: ConnectionManager,
+    /// Since when it owes a reply that nobody waits for any more; nothing where another
+    /// one has come meanwhile.
+    silent: Mutex<Option<Instant>>,
 }
 
 /// What is sent to a server as a whole.
@@ -46,7 +54,7 @@ impl Node {
     pub(super) fn new(info: ConnectionInfo) -> RedisResult<Self> {
         let client = Client::open(info)?;
         Ok(Self {
-            shared: ArcSwap::from_pointee(connect(&client)?),
+            shared: ArcSwap::from_pointee(Line::new(&client)?),
             client,
             idle: Mutex::default(),
             turns: Semaphore::new(AT_ONCE),
@@ -66,35 +74,85 @@ impl Node {
 
     /// Sends this, once.
     pub(super) async fn send(&self, message: &Message) -> RedisResult<Reply> {
-        if message.confirmed.is_some() {
-            return self.send_alone(message).await;
+        if let Some(confirmed) = message.confirmed {
+            return self.send_alone(message, confirmed.within).await;
         }
-        let shared = self.shared.load_full();
-        let reply = message.over(&shared).await;
-        if is_demoted(&reply) {
-            let anew = Arc::new(connect(&self.client)?);
-            self.shared.compare_and_swap(&shared, anew);
+        let line = self.line()?;
+        let mut waiting = Waiting(&line, Instant::now(), false);
+        let reply = message.over(&line.connection).await;
+        waiting.2 = !reply.as_ref().is_err_and(RedisError::is_timeout);
+        if reply.as_ref().is_err_and(is_final) {
+            self.replace(&line)?;
         }
         reply
     }
 
-    async fn send_alone(&self, message: &Message) -> RedisResult<Reply> {
+    async fn send_alone(&self, message: &Message, within: Duration) -> RedisResult<Reply> {
         let _turn = self.turns.acquire().await.expect("it is never closed");
         let idle = self.idle().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => connect(&self.client)?,
+            None => connect(&self.client, within + ANSWERED)?,
         };
-        let mut lent = Lent(self, connection);
-        let reply = message.over(&lent.1).await;
-        if is_demoted(&reply) {
-            lent.1 = connect(&self.client)?;
+        // Where its user gives up, or it failed, it is not used again.
+        let reply = message.over(&connection).await?;
+        self.idle().push(connection);
+        Ok(reply)
+    }
+
+    /// The connection for the next step.
+    fn line(&self) -> RedisResult<Arc<Line>> {
+        let line = self.shared.load_full();
+        if line.is_silent() {
+            self.replace(&line)?;
+            return Ok(self.shared.load_full());
         }
-        reply
+        Ok(line)
+    }
+
+    fn replace(&self, line: &Arc<Line>) -> RedisResult<()> {
+        let anew = Arc::new(Line::new(&self.client)?);
+        self.shared.compare_and_swap(line, anew);
+        Ok(())
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<ConnectionManager>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    fn new(client: &Client) -> RedisResult<Self> {
+        Ok(Self {
+            connection: connect(client, ANSWERED)?,
+            silent: Mutex::default(),
+        })
+    }
+
+    /// Whether it leads nowhere, though nothing has closed it.
+    fn is_silent(&self) -> bool {
+        let since = *self.silent();
+        since.is_some_and(|since| since.elapsed() > SILENT)
+    }
+
+    fn silent(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A step on its way since then, and whether a reply has come.
+struct Waiting<'a>(&'a Line, Instant, bool);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut silent = self.0.silent();
+        *silent = if self.2 {
+            None
+        } else {
+            silent.or(Some(self.1))
+        };
     }
 }
 
@@ -143,31 +201,22 @@ impl From<Cmd> for Message {
     }
 }
 
-/// A connection that goes back to its node, even where its user gives up: replies come
-/// in the order of the commands, so what it still owes is not told to who has it next.
-struct Lent<'a>(&'a Node, ConnectionManager);
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        self.0.idle().push(self.1.clone());
-    }
-}
-
 /// Opened by its first command, and anew by the first one after it broke.
-fn connect(client: &Client) -> RedisResult<ConnectionManager> {
+fn connect(client: &Client, answered: Duration) -> RedisResult<ConnectionManager> {
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(0)
         .set_connection_timeout(Some(CONNECTED))
-        .set_response_timeout(Some(ANSWERED))
+        .set_response_timeout(Some(answered))
         .set_concurrency_limit(UNDERWAY);
     ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 
-/// Whether another server is the master now. The address may lead to it, a connection
-/// that is there never will.
-fn is_demoted(reply: &RedisResult<Reply>) -> bool {
-    let kind = reply.as_ref().err().map(RedisError::kind);
-    kind == Some(ErrorKind::Server(ServerErrorKind::ReadOnly))
+/// Whether the connection is of no use after this. What is no reply at all leaves it unclear
+/// where the next one begins; and a server that is no master any more stays connected to,
+/// where the address may lead to its successor.
+fn is_final(fault: &RedisError) -> bool {
+    let is_demoted = fault.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+    is_demoted || (fault.code().is_none() && !fault.is_timeout())
 }
 
 /// A server on the same network is connected to in milliseconds.
@@ -175,6 +224,9 @@ const CONNECTED: Duration = Duration::from_secs(1);
 
 /// Over every deadline of a step, which is kept by who asks (contract §7).
 const ANSWERED: Duration = Duration::from_secs(1);
+
+/// Five times what the slowest step has (contract §7).
+const SILENT: Duration = Duration::from_secs(1);
 
 /// Steps of one process that may wait for their replies at one time: the memory that
 /// they take is bounded.

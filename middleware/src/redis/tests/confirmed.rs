@@ -76,7 +76,7 @@ async fn who_waits_for_a_replica_holds_up_nobody() {
     let replica = replica_of(&master);
     let store = open(&master)
         .await
-        .confirmed_by(1, Duration::from_millis(500));
+        .confirmed_by(1, Duration::from_millis(900));
     replica.freeze();
     let waiting: Vec<_> = (0..8)
         .map(|number| {
@@ -104,7 +104,7 @@ async fn who_waits_for_a_replica_holds_up_nobody() {
 #[tokio::test]
 async fn a_cluster_confirms_at_the_node_that_has_the_key() {
     let cluster = RedisCluster::start(3, 1);
-    let address = format!("{}/?replicas=1&within=500ms", cluster.address());
+    let address = format!("{}/?replicas=1&within=9000ms", cluster.address());
     let store = Store::open(&address).await.unwrap();
     for family in 0..20 {
         let attempt = attempt_of(&family.to_string(), "k", 1);
@@ -121,4 +121,5 @@ async fn a_cluster_confirms_at_the_node_that_has_the_key() {
     assert_eq!(lost.kind(), StoreErrorKind::Unanswered);
 }
 
-const WITHIN: Duration = Duration::from_millis(500);
+/// Long: it is not what these cases are about.
+const WITHIN: Duration = Duration::from_secs(9);

@@ -15,6 +15,7 @@
 //! Every server is a direct child of the test: its end is seen at once, wherever the
 //! test runs. What goes wrong here panics: a test has nobody to report it to.
 
+mod proxy;
 mod redis;
 
 use std::ffi::OsStr;
@@ -25,6 +26,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+pub use self::proxy::{FaultProxy, Sickness};
 pub use self::redis::{RedisCluster, RedisServer};
 
 /// A process that ends with this.
@@ -125,10 +127,13 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 ///
 /// # Panics
 ///
-/// Where it cannot be run or fails.
+/// Where it cannot be run, fails, or has not ended after thirty seconds.
 pub fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null());
+    let mut command = Command::new("timeout");
+    command
+        .args(["30", program])
+        .args(arguments)
+        .stdin(Stdio::null());
     let output = command.output().unwrap_or_else(|fault| {
         panic!("\"{program}\" does not start: {fault}; see examples/prerequisites")
     });
