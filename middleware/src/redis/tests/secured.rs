@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use super::*;
@@ -167,6 +167,10 @@ impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // By default it has the name of the server, and OpenSSL takes each for the other.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority");
         let key = KeyPair::generate().unwrap();
         let own = params.self_signed(&key).unwrap();
         let issuer = Issuer::new(params, key);
