@@ -16,7 +16,7 @@ use redis::{
 use tokio::runtime::Handle;
 
 use super::node::{Message, Node, Reply};
-use super::slots::{Range, ranges, slot};
+use super::slots::{Place, Range, shards, slot};
 
 /// The nodes of a Cluster. Clones share them.
 #[derive(Clone)]
@@ -33,9 +33,6 @@ struct Inner {
     /// Whom to ask next: one that tells nothing, or what is long over, is not asked twice.
     next: AtomicUsize,
 }
-
-/// Host and port.
-type Place = (String, u16);
 
 // === impl Cluster ===
 
@@ -176,16 +173,16 @@ impl Inner {
         let mut command = Cmd::new();
         command.arg("CLUSTER").arg("SLOTS");
         let told = node.ask(command).await?;
-        let told = ranges(&told, &place(node.info().addr()).0).filter(|told| !told.is_empty());
+        let told = shards(&told, &place(node.info().addr()).0).filter(|told| !told.is_empty());
         let told =
             told.ok_or_else(|| RedisError::from((ErrorKind::Client, "it serves no slots")))?;
-        let places: HashSet<&Place> = told.iter().flat_map(|(_, places)| places).collect();
+        let places: HashSet<&Place> = told.iter().flat_map(|shard| &shard.places).collect();
         for place in &places {
             self.node(place)?;
         }
-        let owners = told.iter().map(|(range, places)| {
-            let master = self.node(&places[0])?;
-            Ok((range.clone(), master))
+        let owners = told.iter().map(|shard| {
+            let master = self.node(&shard.places[0])?;
+            Ok((shard.slots.clone(), master))
         });
         self.owners
             .store(Arc::new(owners.collect::<RedisResult<_>>()?));

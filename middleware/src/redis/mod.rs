@@ -15,73 +15,8 @@
 //! are one round trip. All keys of a caller carry its name as their hash tag. What a
 //! server forgets by itself is what is over: a counter with its window, a record with
 //! its retention.
-//!
-//! # Addresses
-//!
-//! ```text
-//! redis://[user:password@]host[:port][/database]
-//! redis+cluster://[user:password@]host:port[,host:port]...
-//! rediss://...   rediss+cluster://...                        the same over TLS
-//! ?ca=/etc/redis/ca.pem        who signs the server's certificate, if the system knows it not
-//! ?replicas=1&within=100ms     what is claimed is confirmed by so many (see below)
-//! ```
-//!
-//! Of a Cluster, one node that is there is enough: it tells of the others. Its nodes name
-//! each other by IP address unless they have a `cluster-announce-hostname`; over TLS, which
-//! takes `tls-cluster yes`, their certificates must have what they are called.
-//!
-//! A user needs no more than this, and what is in brackets for replicas that confirm and
-//! for a Cluster:
-//!
-//! ```text
-//! ACL SETUSER vestibule on >password ~vestibule:* -@all +ping +info +script|load +evalsha +eval +time +get +set +del +hget +hmget +hset +hdel +zadd +zcard +zscore +zrange +zrem +pexpire +pttl
-//! [+wait] [+cluster|slots +asking]
-//! ```
-//!
-//! # When it is full
-//!
-//! A caller has a share of records. How many there are in all is up to the server's
-//! `maxmemory`, with the policy `noeviction`: any other could drop a record that is
-//! live, so such a server is refused, as is a Cluster with one such master. What joins
-//! later is not asked. Without memory new claims are refused, replays are answered, and
-//! of an execution that ends it is noted that its response was not kept.
-//!
-//! # When it is lost
-//!
-//! One connection carries the steps of many requests. The n-th reply on it belongs to
-//! the n-th step: a caller that gives up at its deadline leaves its place in that row, and its reply
-//! is dropped when it comes. So no request can be told another's reply. A connection
-//! that broke, that says what is no reply, or that has owed one for a second is never used
-//! again; the next step opens another. One that acknowledges nothing is given up by the
-//! kernel after two seconds (on Linux).
-//!
-//! A step is sent once. Only a server that says it has done nothing is followed by another
-//! message, within the same deadline: one that does not know the script is sent its text,
-//! and where a node of a Cluster has not got the key, the one that has is sent the step. So
-//! a caller never hears of a redirect. A node that is gone holds up only who needs it, if
-//! `cluster-require-full-coverage` is `no`. While a slot moves to another node, claims of
-//! its callers are refused: their keys are in two places.
-//!
-//! # When it fails over
-//!
-//! A replica takes over with what it has been sent, which is less than its master has
-//! acknowledged. What was lost may be executed a second time, and is counted anew. How much
-//! that is under your load, `cargo run --release -p vestibule --features redis,test-util
-//! --example failover` shows: it cuts a master off, promotes its replica, and counts the
-//! claims that were acknowledged and are forgotten. `min-replicas-to-write` bounds for how
-//! long a master that is cut off goes on, and not what it loses until then.
-//!
-//! With [`confirmed_by`](Store::confirmed_by), a claim and its end are answered once
-//! replicas have them, and nothing that was answered so is lost while one of those takes
-//! over. What it costs is a wait for a replica at either step, and that without enough
-//! replicas no keyed request is executed (503). Counters are never waited for. What is known
-//! is answered: a replay needs no replica.
-//!
-//! What holds in any case: no caller is told another's answer, no lease outlives its time,
-//! and an upstream that de-duplicates by the request's key executes it once. Where a loss
-//! must not happen at all, that is the one to rely on. Sentinel is not spoken to: the
-//! address has to lead to the master, and is looked up anew where a master says that it
-//! is one no more.
+#![doc = "\n"]
+#![doc = include_str!("operation.md")]
 
 mod address;
 mod cluster;

@@ -7,6 +7,15 @@ use redis::Value;
 /// Slots in a row that one node has.
 pub(super) type Range = RangeInclusive<u16>;
 
+/// The host and the port of a node.
+pub(super) type Place = (String, u16);
+
+/// Slots, and where their master is and then its replicas.
+pub(super) struct Shard {
+    pub(super) slots: Range,
+    pub(super) places: Vec<Place>,
+}
+
 /// The slot of a key, of which only what stands in its first braces counts, if anything does.
 pub(super) fn slot(key: &[u8]) -> u16 {
     crc16(tag(key).unwrap_or(key)) % SLOTS
@@ -37,30 +46,29 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// Reads the reply to CLUSTER SLOTS: each range with the places of its master and then of
-/// its replicas. A node that has no name to give has the name it was asked by.
-pub(super) fn ranges(reply: &Value, asked: &str) -> Option<Vec<(Range, Vec<(String, u16)>)>> {
-    let Value::Array(ranges) = reply else {
+/// Reads the reply to CLUSTER SLOTS. A node that has no name to give has the one that it
+/// was asked by.
+pub(super) fn shards(reply: &Value, asked: &str) -> Option<Vec<Shard>> {
+    let Value::Array(shards) = reply else {
         return None;
     };
-    ranges.iter().map(|range| entry(range, asked)).collect()
+    shards.iter().map(|shard| read(shard, asked)).collect()
 }
 
-fn entry(range: &Value, asked: &str) -> Option<(Range, Vec<(String, u16)>)> {
-    let Value::Array(parts) = range else {
+fn read(shard: &Value, asked: &str) -> Option<Shard> {
+    let Value::Array(parts) = shard else {
         return None;
     };
     let [Value::Int(from), Value::Int(to), nodes @ ..] = &parts[..] else {
         return None;
     };
-    let range = u16::try_from(*from).ok()?..=u16::try_from(*to).ok()?;
+    let slots = u16::try_from(*from).ok()?..=u16::try_from(*to).ok()?;
     let places: Option<Vec<_>> = nodes.iter().map(|node| place(node, asked)).collect();
-    places
-        .filter(|places| !places.is_empty())
-        .map(|places| (range, places))
+    let places = places.filter(|places| !places.is_empty())?;
+    Some(Shard { slots, places })
 }
 
-fn place(node: &Value, asked: &str) -> Option<(String, u16)> {
+fn place(node: &Value, asked: &str) -> Option<Place> {
     let Value::Array(parts) = node else {
         return None;
     };

@@ -55,7 +55,7 @@ async fn all_records_are_counted_only_where_they_lie_together() {
         catch_unwind(bounded).is_ok()
     };
     assert!(!counted(redis.store.clone()));
-    assert!(counted(redis.store.clone().prefix("{together}")));
+    assert!(counted(redis.store.prefix("{together}")));
 }
 
 #[tokio::test]

@@ -66,13 +66,25 @@ async fn a_cluster_is_spoken_to_over_tls() {
 }
 
 #[tokio::test]
+async fn a_user_of_a_cluster_needs_no_more_than_is_documented() {
+    let cluster = shared(&CLUSTER, || RedisCluster::start(3, 0));
+    let rule = [&documented()[..], &["+cluster|slots", "+asking"]].concat();
+    for node in cluster.nodes() {
+        assert_eq!(node.cli(&rule), "OK");
+    }
+    let named = cluster.nodes()[0].socket();
+    let address = format!("redis+cluster://vestibule:password@{named}");
+    let store = Store::open(&address).await.unwrap();
+    for family in 0..20 {
+        let attempt = attempt_of(&format!("user{family}"), "k", 1);
+        assert!(executes(&store, &attempt).await);
+    }
+}
+
+#[tokio::test]
 async fn a_user_needs_no_more_than_is_documented() {
     let server = RedisServer::start(&[]);
-    let documented = include_str!("../mod.rs").lines();
-    let documented = { documented }.find_map(|line| line.strip_prefix("//! ACL SETUSER "));
-    let mut rule: Vec<_> = documented.unwrap().split(' ').collect();
-    rule.splice(0..0, ["ACL", "SETUSER"]);
-    assert_eq!(server.cli(&rule), "OK");
+    assert_eq!(server.cli(&documented()), "OK");
     let address = format!("redis://vestibule:password@127.0.0.1:{}", server.port());
     let store = Store::open(&address).await.unwrap();
     takes_every_step(&store).await;
@@ -110,6 +122,13 @@ async fn who_is_not_let_in_is_told_so_without_its_password() {
     }
     let address = format!("redis://:right@127.0.0.1:{}", server.port());
     takes_every_step(&Store::open(&address).await.unwrap()).await;
+}
+
+/// What makes such a user.
+fn documented() -> Vec<&'static str> {
+    let mut lines = include_str!("../operation.md").lines();
+    let rule = lines.find(|line| line.starts_with("ACL SETUSER "));
+    rule.unwrap().split(' ').collect()
 }
 
 async fn takes_every_step(store: &Store) {
