@@ -113,11 +113,7 @@ async fn writes_come_back_where_a_master_is_killed_and_none_is_sent_to_the_old_o
         let lively = attempt_of(&other, &format!("k{}", tokens.load(Ordering::Relaxed)), 1);
         let asked = Instant::now();
         assert!(executes(&store, &lively).await);
-        assert!(
-            asked.elapsed() < Duration::from_millis(500),
-            "{:?}",
-            asked.elapsed()
-        );
+        assert!(asked.elapsed() < DEADLINE * 5, "{:?}", asked.elapsed());
         let token = tokens.fetch_add(1, Ordering::Relaxed);
         let answer = store
             .claim(&attempt_of(&family, "after", u128::from(token)))
@@ -148,14 +144,10 @@ async fn a_frozen_master_holds_up_nobody_else_and_its_successor_is_found() {
         let lively = attempt_of(&other, &format!("k{number}"), 1);
         let asked = Instant::now();
         assert!(executes(&store, &lively).await);
-        assert!(
-            asked.elapsed() < Duration::from_millis(500),
-            "{:?}",
-            asked.elapsed()
-        );
+        assert!(asked.elapsed() < DEADLINE * 5, "{:?}", asked.elapsed());
         let attempt = attempt_of(&family, &format!("k{number}"), 1);
         // Who asks gives up at its deadline, as contract §7 has it.
-        let answer = timeout(Duration::from_millis(200), store.claim(&attempt)).await;
+        let answer = timeout(DEADLINE, store.claim(&attempt)).await;
         answer.is_ok_and(|answer| answer.is_ok())
     })
     .await;
@@ -183,3 +175,6 @@ fn family_elsewhere(cluster: &RedisCluster, store: &Store, at: usize) -> String 
 
 /// Those that have lost nothing go on.
 const PARTIAL: [&str; 2] = ["--cluster-require-full-coverage", "no"];
+
+/// What a claim has (contract §7).
+const DEADLINE: Duration = Duration::from_millis(200);
