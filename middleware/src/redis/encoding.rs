@@ -60,6 +60,9 @@ pub(super) fn decision(reply: &Value) -> Result<Decision, StoreError> {
     if kind == b"full" {
         return Err(StoreError::full());
     }
+    if kind == FORGETTABLE {
+        return Err(forgettable());
+    }
     told(kind, rest).ok_or_else(unreadable)
 }
 
@@ -87,6 +90,24 @@ fn told(kind: &[u8], rest: &[Value]) -> Option<Decision> {
         }
         _ => return None,
     })
+}
+
+/// What is left of a reply that too few replicas have confirmed: what was counted, and
+/// what was so before. Of nothing else it is known that it stays.
+pub(super) fn unconfirmed(reply: Value) -> Result<Value, StoreError> {
+    let Value::Array(mut parts) = reply else {
+        return Err(forgettable());
+    };
+    let claim = match &mut parts[..] {
+        [_charge, Value::Array(claim)] => claim,
+        _ => &mut parts,
+    };
+    if let Some(Value::BulkString(kind)) = claim.first_mut()
+        && kind == b"execute"
+    {
+        *kind = FORGETTABLE.to_vec();
+    }
+    Ok(Value::Array(parts))
 }
 
 /// Reads the reply to both steps at once.
@@ -118,3 +139,10 @@ fn id(value: &Value) -> Option<CorrelationId> {
 fn unreadable() -> StoreError {
     StoreError::unanswered().because("its reply cannot be read")
 }
+
+fn forgettable() -> StoreError {
+    StoreError::unanswered().because("too few replicas have it")
+}
+
+/// In the place of a claim that a failover may undo.
+const FORGETTABLE: &[u8] = b"forgettable";

@@ -15,30 +15,18 @@
 //! are one round trip. All keys of a caller carry its name as their hash tag. What a
 //! server forgets by itself is what is over: a counter with its window, a record with
 //! its retention.
-//!
-//! # When it is full
-//!
-//! A caller has a share of records. How many there are in all is up to the server's
-//! `maxmemory`, with the policy `noeviction`: any other could drop a record that is
-//! live, so such a server is refused. Without memory new claims are refused, replays are
-//! answered, and of an execution that ends it is noted that its response was not kept.
-//!
-//! # When it is lost
-//!
-//! One connection carries the steps of many requests. The n-th reply on it belongs to
-//! the n-th step: a caller that gives up at its deadline leaves its place in that row, and its reply
-//! is dropped when it comes. So no request can be told another's reply. A connection
-//! that broke is replaced in the background; one that goes nowhere is given up by the
-//! kernel after two seconds (on Linux). A step is sent once. Only where the server says that it does
-//! not know a script, and so has done nothing, is its text sent after.
-//!
-//! A Redis that fails over loses writes that it has acknowledged, so a key may then be
-//! executed a second time: where that must not happen, the upstream de-duplicates.
+#![doc = "\n"]
+#![doc = include_str!("operation.md")]
 
+mod address;
+mod cluster;
 mod connection;
 mod encoding;
+mod fault;
 mod keyring;
+mod node;
 mod script;
+mod slots;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +34,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::Value;
 
+use self::address::{Address, Confirmed};
 pub use self::connection::ConnectError;
 use self::connection::Connection;
 pub use self::keyring::Keyring;
@@ -68,6 +57,7 @@ pub struct Store {
     share: usize,
     /// How many records there may be in all, where that is not left to the server.
     whole: Option<usize>,
+    confirmed: Option<Confirmed>,
     /// How far the store's clock is moved.
     #[cfg(test)]
     offset: Arc<std::sync::atomic::AtomicI64>,
@@ -76,14 +66,19 @@ pub struct Store {
 // === impl Store ===
 
 impl Store {
-    /// Connects to the server at this address, `redis://[user:password@]host[:port][/db]`.
+    /// Whether this begins as the address of a Redis does.
+    pub fn is_address(address: &str) -> bool {
+        Address::is_one(address)
+    }
+
+    /// Connects to the server or the Cluster at this address; see [there](self#addresses).
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] where it cannot be reached, is older than Redis 7, or has a
-    /// `maxmemory-policy` that evicts.
+    /// [`ConnectError`] where it cannot be reached, is older than Redis 7, is a replica, or
+    /// has a `maxmemory-policy` that evicts; in a Cluster, where any master does.
     pub async fn open(address: &str) -> Result<Self, ConnectError> {
-        Ok(Self::over(Connection::open(address, false).await?))
+        Self::at(address, false).await
     }
 
     /// The same, at a server that may evict what is live: a key whose record is evicted
@@ -91,15 +86,43 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] where it cannot be reached or is older than Redis 7.
+    /// [`ConnectError`] where it cannot be reached, is older than Redis 7, or is a replica.
     pub async fn open_evicting(address: &str) -> Result<Self, ConnectError> {
-        Ok(Self::over(Connection::open(address, true).await?))
+        Self::at(address, true).await
+    }
+
+    async fn at(address: &str, may_evict: bool) -> Result<Self, ConnectError> {
+        let address = Address::parse(address)?;
+        let connection = Connection::open(&address, may_evict).await?;
+        Ok(Self {
+            connection,
+            prefix: "vestibule".into(),
+            share: SHARE,
+            whole: None,
+            confirmed: address.confirmed,
+            #[cfg(test)]
+            offset: Arc::default(),
+        })
+    }
+
+    /// Answers a claim, and the end of one, once so many replicas have it, and as failed
+    /// where they do not within this time.
+    ///
+    /// Each such step waits for a replica too, on a connection that carries nothing else
+    /// meanwhile. Without enough replicas no keyed request is executed. See
+    /// [what a failover loses](self#when-it-fails-over).
+    pub const fn confirmed_by(mut self, replicas: u32, within: Duration) -> Self {
+        self.confirmed = Some(Confirmed { replicas, within });
+        self
     }
 
     /// Begins the names of all keys with this instead of `vestibule`, so that several
     /// deployments can share a server.
+    ///
+    /// In a Cluster, one with a hash tag, such as `{staging}`, has everything at one node.
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = prefix.into();
+        self.must_be_countable();
         self
     }
 
@@ -111,22 +134,22 @@ impl Store {
 
     /// How many records there may be in all; without it, as many as the server has memory for.
     ///
-    /// They are counted under one key of their own, which a Cluster would keep at another
-    /// place than the records: for a single server only.
-    pub const fn records(mut self, records: usize) -> Self {
+    /// # Panics
+    ///
+    /// In a Cluster, unless the [prefix](Self::prefix) has it all at one node: they are
+    /// counted under one key, which would lie at another node than the records.
+    pub fn records(mut self, records: usize) -> Self {
         self.whole = Some(records);
+        self.must_be_countable();
         self
     }
 
-    fn over(connection: Connection) -> Self {
-        Self {
-            connection,
-            prefix: "vestibule".into(),
-            share: SHARE,
-            whole: None,
-            #[cfg(test)]
-            offset: Arc::default(),
-        }
+    fn must_be_countable(&self) {
+        let is_at_one_node = !self.connection.is_cluster() || slots::has_tag(&self.prefix);
+        assert!(
+            self.whole.is_none() || is_at_one_node,
+            "a Cluster cannot count all records: leave that bound to its maxmemory"
+        );
     }
 
     /// Microseconds.
@@ -142,7 +165,13 @@ impl Store {
     }
 
     async fn run(&self, step: Step, call: &Call) -> Result<Value, StoreError> {
-        self.connection.run(step, &call.keys, &call.args).await
+        let confirmed = self.confirmed.filter(|_| step.is_confirmed());
+        let Call { keys, args } = call;
+        let reply = self.connection.run(step, keys, args, confirmed).await?;
+        if reply.is_confirmed {
+            return Ok(reply.value);
+        }
+        encoding::unconfirmed(reply.value)
     }
 
     /// Of what a caller has: its name is the hash tag, and its length comes first so that

@@ -42,6 +42,14 @@ impl Step {
         Self::EnterKey,
     ];
 
+    /// Whether a key may be executed a second time, or be good again, where it is lost.
+    pub(super) const fn is_confirmed(self) -> bool {
+        matches!(
+            self,
+            Self::Claim | Self::Admit | Self::Keep | Self::Finish | Self::WriteKeys
+        )
+    }
+
     /// The text that the server runs.
     pub(super) const fn text(self) -> &'static str {
         match self {

@@ -17,6 +17,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use redis::{Cmd, FromRedisValue, from_redis_value};
 use serde_json::Value as Json;
 
+use super::fault::store_error;
 use super::script::Step;
 use super::{Call, Store};
 use crate::api_key::{Digest, KeyChange, KeyRecord, KeyStore, KeyWriteError, Keyring as Find};
@@ -60,10 +61,10 @@ impl Keyring {
         caller: &Caller,
         id: &str,
     ) -> Result<Option<Arc<KeyRecord>>, StoreError> {
-        let mut command = Cmd::new();
-        command.arg("HMGET").arg(self.place(caller));
-        command.arg(format!("r{id}")).arg(format!("u{id}"));
-        let (record, used): (Option<Vec<u8>>, Option<u64>) = self.ask(&command).await?;
+        let (record, used) = (format!("r{id}"), format!("u{id}"));
+        let fields = [&*record, &*used];
+        let asked = self.ask("HMGET", self.place(caller), &fields);
+        let (record, used): (Option<Vec<u8>>, Option<u64>) = asked.await?;
         let Some(json) = record else {
             return Ok(None);
         };
@@ -78,17 +79,13 @@ impl Keyring {
     }
 
     async fn pointer(&self, digest: &Digest) -> Result<Option<Pointer>, StoreError> {
-        let mut command = Cmd::new();
-        command.arg("GET").arg(self.digest(digest));
-        let held: Option<String> = self.ask(&command).await?;
+        let held: Option<String> = self.ask("GET", self.digest(digest), &[]).await?;
         Ok(held.as_deref().and_then(Pointer::parse))
     }
 
     /// The caller whose key has this id.
     async fn home(&self, id: &str) -> Result<Option<Caller>, StoreError> {
-        let mut command = Cmd::new();
-        command.arg("HGET").arg(self.common("homes")).arg(id);
-        let held: Option<String> = self.ask(&command).await?;
+        let held: Option<String> = self.ask("HGET", self.common("homes"), &[id]).await?;
         Ok(held.as_deref().map(caller_named))
     }
 
@@ -140,10 +137,8 @@ impl Keyring {
             return Err(KeyWriteError::Conflict { id: id.into() });
         }
         let pointer = format!("{}\n{id}", caller.as_str());
-        let mut command = Cmd::new();
-        command.arg("SET").arg(self.digest(record.digest()));
-        command.arg(&pointer).arg("NX").arg("GET");
-        let held: Option<String> = self.ask(&command).await?;
+        let place = self.digest(record.digest());
+        let held: Option<String> = self.ask("SET", &place, &[&pointer, "NX", "GET"]).await?;
         let Some(held) = held.as_deref().and_then(Pointer::parse) else {
             return Ok(());
         };
@@ -158,9 +153,7 @@ impl Keyring {
             });
         }
         // It leads nowhere: a command ended half-way.
-        let mut command = Cmd::new();
-        command.arg("SET").arg(self.digest(record.digest()));
-        self.ask::<()>(command.arg(&pointer)).await?;
+        self.ask::<()>("SET", &place, &[&pointer]).await?;
         Ok(())
     }
 
@@ -176,9 +169,17 @@ impl Keyring {
         self.store.run(Step::TouchKeys, &call).await.map(drop)
     }
 
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let reply = self.store.connection.ask(command).await;
-        from_redis_value(reply.map_err(super::connection::store_error)?).map_err(unreadable)
+    /// Sends a command to the server that has this key, which is its first argument.
+    async fn ask<T: FromRedisValue>(
+        &self,
+        name: &str,
+        key: impl AsRef<[u8]>,
+        more: &[&str],
+    ) -> Result<T, StoreError> {
+        let mut command = Cmd::new();
+        command.arg(name).arg(key.as_ref()).arg(more);
+        let reply = self.store.connection.ask(key.as_ref(), &command).await;
+        from_redis_value(reply.map_err(store_error)?).map_err(unreadable)
     }
 
     fn place(&self, caller: &Caller) -> Vec<u8> {
@@ -221,15 +222,14 @@ impl KeyStore for Keyring {
     async fn page(&self, after: &str, most: usize) -> Result<Vec<Arc<KeyRecord>>, StoreError> {
         let (mut records, mut after) = (Vec::new(), after.to_owned());
         while records.len() < most {
-            let mut command = Cmd::new();
             let from = if after.is_empty() {
                 "-".to_owned()
             } else {
                 format!("({after}")
             };
-            command.arg("ZRANGE").arg(self.common("ids")).arg(from);
-            command.arg("+").arg("BYLEX").arg("LIMIT").arg(0);
-            let ids: Vec<String> = self.ask(command.arg(most - records.len())).await?;
+            let room = (most - records.len()).to_string();
+            let range = [&*from, "+", "BYLEX", "LIMIT", "0", &*room];
+            let ids: Vec<String> = self.ask("ZRANGE", self.common("ids"), &range).await?;
             let Some(last) = ids.last() else {
                 break;
             };
@@ -315,6 +315,3 @@ fn unreadable(cause: impl std::error::Error + Send + Sync + 'static) -> StoreErr
 /// Steps that are under way together: an import of ten thousand keys takes seconds, and
 /// requests find the connection free in between.
 const AT_ONCE: usize = 64;
-
-#[cfg(test)]
-mod conformance;

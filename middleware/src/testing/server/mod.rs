@@ -16,6 +16,7 @@
 //! test runs. What goes wrong here panics: a test has nobody to report it to.
 
 mod postgres;
+mod proxy;
 mod redis;
 
 use std::ffi::OsStr;
@@ -27,6 +28,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 pub use self::postgres::PostgresServer;
+pub use self::proxy::{FaultProxy, Sickness};
 pub use self::redis::{RedisCluster, RedisServer};
 
 /// A process that ends with this.
@@ -127,10 +129,13 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 ///
 /// # Panics
 ///
-/// Where it cannot be run or fails.
+/// Where it cannot be run, fails, or has not ended after thirty seconds.
 pub fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null());
+    let mut command = Command::new("timeout");
+    command
+        .args(["30", program])
+        .args(arguments)
+        .stdin(Stdio::null());
     let output = command.output().unwrap_or_else(|fault| {
         panic!("\"{program}\" does not start: {fault}; see examples/prerequisites")
     });

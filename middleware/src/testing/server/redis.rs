@@ -32,7 +32,11 @@ pub struct RedisCluster {
 // === impl RedisServer ===
 
 impl RedisServer {
-    /// Starts one with these arguments, and waits until it answers.
+    /// Stands for a port that nobody has, such as that of TLS.
+    pub const FREE_PORT: &str = "FREE-PORT";
+
+    /// Starts one with these arguments, and waits until it answers. An argument that is
+    /// [`FREE_PORT`](Self::FREE_PORT) becomes one.
     ///
     /// # Panics
     ///
@@ -48,17 +52,19 @@ impl RedisServer {
     ///
     /// Where it does not start.
     pub fn start_binary(path: &str, arguments: &[&str]) -> Self {
-        Self::start_each(path, || arguments.iter().map(ToString::to_string).collect())
-    }
-
-    /// Its arguments may name ports too: others at each try.
-    fn start_each(path: &str, arguments: impl Fn() -> Vec<String>) -> Self {
+        // Another process may take a free port before the server does: it tries again.
         (0..5)
-            .find_map(|_| Self::try_start(path, arguments()))
+            .find_map(|_| Self::try_start(path, arguments))
             .unwrap_or_else(|| panic!("\"{path}\" starts on none of five free ports"))
     }
 
-    fn try_start(path: &str, arguments: Vec<String>) -> Option<Self> {
+    fn try_start(path: &str, arguments: &[&str]) -> Option<Self> {
+        let arguments: Vec<_> = { arguments.iter() }
+            .map(|argument| match *argument {
+                Self::FREE_PORT => free_port().to_string(),
+                argument => argument.to_owned(),
+            })
+            .collect();
         let folder = tempfile::tempdir().expect("a folder can be made");
         let port = free_port();
         let mut server = Self {
@@ -84,6 +90,15 @@ impl RedisServer {
     /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What follows this one among the arguments it was started with.
+    pub fn argument(&self, name: &str) -> Option<&str> {
+        let place = self
+            .arguments
+            .iter()
+            .position(|argument| argument == name)?;
+        self.arguments.get(place + 1).map(String::as_str)
     }
 
     /// The number of its process.
@@ -166,25 +181,26 @@ impl RedisCluster {
     pub fn start_with(masters: usize, replicas_per_master: usize, more: &[&str]) -> Self {
         let binary = env::var("REDIS_SERVER");
         let binary = binary.as_deref().unwrap_or("redis-server");
-        let arguments = || {
-            let mut arguments: Vec<String> = CLUSTER.iter().map(ToString::to_string).collect();
-            // By default it is the other one plus 10,000, which may be no port at all.
-            arguments.extend(["--cluster-port".into(), free_port().to_string()]);
-            arguments.extend(more.iter().map(ToString::to_string));
-            arguments
-        };
+        let arguments = [&CLUSTER[..], more].concat();
         let count = masters * (1 + replicas_per_master);
         let nodes: Vec<_> = (0..count)
-            .map(|_| RedisServer::start_each(binary, arguments))
+            .map(|_| RedisServer::start_binary(binary, &arguments))
             .collect();
+        // Nodes that speak TLS with each other meet at the ports where they do.
+        let is_encrypted = more.contains(&"--tls-cluster");
         let places = nodes.iter().map(|node| {
-            let place = CLUSTER.len() + 1;
-            format!("{}@{}", node.socket(), node.arguments[place])
+            let plain = node.port.to_string();
+            let encrypted = node.argument("--tls-port").filter(|_| is_encrypted);
+            let port = encrypted.unwrap_or(&plain);
+            let bus = node.argument("--cluster-port").unwrap_or_default();
+            format!("127.0.0.1:{port}@{bus}")
         });
+        let tls = ["--tls", "--insecure"].map(String::from);
+        let tls = tls.into_iter().filter(|_| is_encrypted);
         let replicas = replicas_per_master.to_string();
         let create = ["--cluster", "create"].map(String::from).into_iter();
         let how = ["--cluster-replicas", &replicas, "--cluster-yes"].map(String::from);
-        run("redis-cli", create.chain(places).chain(how));
+        run("redis-cli", tls.chain(create).chain(places).chain(how));
         let cluster = Self { nodes };
         cluster.wait_until_ok();
         cluster
@@ -268,4 +284,12 @@ fn spawn(binary: &str, port: u16, folder: &Path, arguments: &[String]) -> Proces
     Process::spawn(&mut command, &folder.join("log"))
 }
 
-const CLUSTER: [&str; 4] = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+const CLUSTER: [&str; 6] = [
+    "--cluster-enabled",
+    "yes",
+    "--cluster-node-timeout",
+    "1000",
+    // By default it is the other one plus 10,000, which may be no port at all.
+    "--cluster-port",
+    RedisServer::FREE_PORT,
+];

@@ -1,5 +1,12 @@
 //! The Redis store, held to the cases that every store must pass, at servers of its own.
 
+mod cluster;
+mod confirmed;
+mod link;
+mod refusals;
+mod secured;
+
+use std::any::Any;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
@@ -19,7 +26,7 @@ use crate::entropy::SystemEntropy;
 use crate::idempotency::{IdempotencyKey, KeptResponse};
 use crate::route::Policy;
 use crate::stack::ApiLayer;
-use crate::testing::server::{RedisServer, free_port};
+use crate::testing::server::{RedisCluster, RedisServer, free_port, wait_until};
 use crate::testing::{KeySubject, Subject};
 
 crate::store_conformance!(conformance, || Redis::new().await);
@@ -35,6 +42,8 @@ impl KeySubject for Keyrings {
         self.0.store.keyring()
     }
 }
+
+crate::store_conformance!(conformance_in_a_cluster, || Redis::in_cluster().await);
 
 #[tokio::test]
 async fn a_verdict_is_the_one_of_the_pure_function() {
@@ -84,6 +93,14 @@ async fn a_server_that_evicts_is_refused_unless_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn a_replica_is_refused() {
+    let master = RedisServer::start(&[]);
+    let replica = replica_of(&master);
+    let fault = Store::open(&replica.address()).await.unwrap_err();
+    assert_eq!(fault.to_string(), "it is a replica, and must be a master");
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_said_to_be_so() {
     for (address, said) in [
         (
@@ -91,8 +108,31 @@ async fn a_server_that_is_not_there_is_said_to_be_so() {
             "it cannot be reached: Connection refused",
         ),
         (
-            "redis://:port".into(),
-            "it is no address like \"redis://host:6379\"",
+            format!("redis+cluster://127.0.0.1:{}", free_port()),
+            "it cannot be reached: Connection refused",
+        ),
+        ("redis://:port".into(), NO_ADDRESS),
+        ("redis://127.0.0.1:1,127.0.0.1:2".into(), NO_ADDRESS),
+        ("redis://h/?wait=1".into(), "it has no option \"wait\""),
+        (
+            "redis://h/?within=1ms".into(),
+            "its option within needs replicas",
+        ),
+        (
+            "redis://h/?replicas=one".into(),
+            "its option replicas cannot be \"one\"",
+        ),
+        (
+            "redis://h/?replicas=1&within=1".into(),
+            "its option within cannot be \"1\"",
+        ),
+        (
+            "redis://h/?ca=/nowhere".into(),
+            "its option ca names \"/nowhere\": No such file",
+        ),
+        (
+            "redis://h/?ca=/dev/null".into(),
+            "its option ca is for rediss:// only",
         ),
     ] {
         let fault = Store::open(&address).await.unwrap_err().to_string();
@@ -202,7 +242,7 @@ async fn a_record_outlives_its_lease_by_its_retention_and_no_more() {
     for name in [record, index] {
         let mut command = redis::Cmd::new();
         command.arg("PTTL").arg(name);
-        let left = redis.store.connection.ask(&command).await.unwrap();
+        let left = redis.store.connection.ask(b"", &command).await.unwrap();
         let left: u128 = redis::from_redis_value(left).unwrap();
         assert!(left <= kept && left + 450 > kept, "{left} of {kept}");
     }
@@ -235,7 +275,7 @@ async fn a_keyed_request_takes_two_steps_and_any_other_takes_one() {
         assert_eq!(response.status(), StatusCode::OK);
         let mut command = redis::Cmd::new();
         command.arg("INFO").arg("commandstats");
-        let stats = store.connection.ask(&command).await.unwrap();
+        let stats = store.connection.ask(b"", &command).await.unwrap();
         let stats: String = redis::from_redis_value(stats).unwrap();
         let taken = format!("cmdstat_evalsha:calls={steps},");
         assert!(stats.contains(&taken), "{key_of_request:?}: {stats}");
@@ -243,23 +283,33 @@ async fn a_keyed_request_takes_two_steps_and_any_other_takes_one() {
     }
 }
 
-/// A store under a prefix of its own, at the server that all cases share.
+/// A store under a prefix of its own, at the servers that all cases share.
 struct Redis {
     store: Store,
-    _server: Arc<RedisServer>,
+    _servers: Arc<dyn Any + Send + Sync>,
 }
 
 // === impl Redis ===
 
 impl Redis {
     async fn new() -> Self {
+        static SHARED: Shared<RedisServer> = Mutex::new(Weak::new());
+        let server = shared(&SHARED, || RedisServer::start(&[]));
+        Self::at(&server.address(), server).await
+    }
+
+    async fn in_cluster() -> Self {
+        let cluster = shared(&CLUSTER, || RedisCluster::start(3, 0));
+        Self::at(&cluster.address(), cluster).await
+    }
+
+    async fn at(address: &str, servers: Arc<dyn Any + Send + Sync>) -> Self {
         static CASES: AtomicU64 = AtomicU64::new(0);
-        let server = shared();
         let case = CASES.fetch_add(1, Ordering::Relaxed);
-        let store = open(&server).await.prefix(&format!("case{case}"));
+        let store = Store::open(address).await.unwrap();
         Self {
-            store,
-            _server: server,
+            store: store.prefix(&format!("case{case}")),
+            _servers: servers,
         }
     }
 
@@ -278,14 +328,15 @@ impl Subject for Redis {
     }
 
     async fn small(&self) -> Store {
-        let prefix = format!("{}small", self.store.prefix);
+        // In a Cluster what is counted together lies together.
+        let prefix = format!("{{{}small}}", self.store.prefix);
         let store = self.store.clone().prefix(&prefix);
         store.records(12).records_per_caller(3)
     }
 
     async fn now(&self) -> Timestamp {
         let mut command = redis::Cmd::new();
-        let time = self.store.connection.ask(command.arg("TIME")).await;
+        let time = self.store.connection.ask(b"", command.arg("TIME")).await;
         let (seconds, micros): (i64, i64) = redis::from_redis_value(time.unwrap()).unwrap();
         let micros = seconds * 1_000_000 + micros + self.store.offset();
         Timestamp::from_unix_millis(u64::try_from(micros / 1000).unwrap())
@@ -304,19 +355,34 @@ impl Subject for Redis {
     }
 }
 
-/// The server that all cases share, for as long as one of them runs.
-pub(super) fn shared() -> Arc<RedisServer> {
-    static SHARED: Mutex<Weak<RedisServer>> = Mutex::new(Weak::new());
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+/// The servers that cases share, for as long as one of them runs.
+type Shared<T> = Mutex<Weak<T>>;
+
+static CLUSTER: Shared<RedisCluster> = Mutex::new(Weak::new());
+
+fn shared<T>(shared: &Shared<T>, start: impl FnOnce() -> T) -> Arc<T> {
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
     shared.upgrade().unwrap_or_else(|| {
-        let server = Arc::new(RedisServer::start(&[]));
-        *shared = Arc::downgrade(&server);
-        server
+        let servers = Arc::new(start());
+        *shared = Arc::downgrade(&servers);
+        servers
     })
 }
 
 async fn open(server: &RedisServer) -> Store {
     Store::open(&server.address()).await.unwrap()
+}
+
+/// One that has all that its master has.
+fn replica_of(master: &RedisServer) -> RedisServer {
+    let port = master.port().to_string();
+    let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &port]);
+    wait_until("the replica is in step", || {
+        let known = replica.cli(&["INFO", "replication"]);
+        let seen = master.cli(&["INFO", "replication"]);
+        known.contains("master_link_status:up") && seen.contains("state=online")
+    });
+    replica
 }
 
 fn micros(duration: Duration) -> i64 {
@@ -333,7 +399,7 @@ async fn executes(store: &Store, attempt: &Attempt) -> bool {
 async fn run(store: &Store, words: &[&str]) {
     let mut command = redis::Cmd::new();
     command.arg(words);
-    store.connection.ask(&command).await.unwrap();
+    store.connection.ask(b"", &command).await.unwrap();
 }
 
 /// Asks again until it is so.
@@ -348,9 +414,13 @@ async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
 }
 
 fn attempt(key: &str, token: u128) -> Attempt {
+    attempt_of("family", key, token)
+}
+
+fn attempt_of(family: &str, key: &str, token: u128) -> Attempt {
     Attempt {
         owner: Owner {
-            caller: Caller::new("live", "family"),
+            caller: Caller::new("live", family),
             key: IdempotencyKey::parse(key.as_bytes()).unwrap(),
             token,
         },
@@ -372,3 +442,5 @@ fn done(body: &[u8]) -> Outcome {
 }
 
 const LEASE: Duration = Duration::from_secs(10);
+
+const NO_ADDRESS: &str = "it is no address like \"redis://host:6379\"";
