@@ -31,7 +31,7 @@ pin_project! {
         #[pin]
         inner: B,
         left: u64,
-        tripped: Option<Arc<AtomicBool>>,
+        wire: Option<Tripwire>,
     }
 }
 
@@ -52,7 +52,7 @@ pub enum CapError<E> {
 }
 
 /// Tells afterwards whether a [`Capped`] body ran into its cap.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tripwire(Arc<AtomicBool>);
 
 pin_project! {
@@ -208,21 +208,14 @@ impl<B> Capped<B> {
         Self {
             inner,
             left: cap,
-            tripped: None,
+            wire: None,
         }
     }
 
     /// The same, with a wire that tells whether the cap was reached.
-    pub(crate) fn tripping(inner: B, cap: u64) -> (Self, Tripwire) {
-        let tripped = Arc::new(AtomicBool::new(false));
-        (
-            Self {
-                inner,
-                left: cap,
-                tripped: Some(Arc::clone(&tripped)),
-            },
-            Tripwire(tripped),
-        )
+    pub(crate) fn wired(mut self, wire: Option<Tripwire>) -> Self {
+        self.wire = wire;
+        self
     }
 }
 
@@ -250,8 +243,8 @@ impl<B: http_body::Body> http_body::Body for Capped<B> {
         };
         let length = frame.data_ref().map_or(0, |data| data.remaining() as u64);
         let Some(left) = this.left.checked_sub(length) else {
-            if let Some(tripped) = this.tripped {
-                tripped.store(true, Ordering::Release);
+            if let Some(wire) = this.wire {
+                wire.0.store(true, Ordering::Release);
             }
             *this.left = 0;
             return Poll::Ready(Some(Err(CapError::TooLong)));
@@ -347,7 +340,8 @@ mod tests {
     #[tokio::test]
     async fn a_cap_is_reached_by_the_first_byte_over_it() {
         for (length, cap, fits) in [(0, 0, true), (1, 0, false), (4, 4, true), (5, 4, false)] {
-            let (body, wire) = Capped::tripping(Inner::from(vec![0; length]), cap);
+            let wire = Tripwire::default();
+            let body = Capped::new(Inner::from(vec![0; length]), cap).wired(Some(wire.clone()));
             assert_eq!(body.collect().await.is_ok(), fits, "{length} of {cap}");
             assert_eq!(wire.is_tripped(), !fits, "{length} of {cap}");
         }

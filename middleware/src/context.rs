@@ -104,6 +104,11 @@ impl CorrelationId {
         &self.0
     }
 
+    /// The same, without a copy.
+    pub fn into_header_value(self) -> HeaderValue {
+        self.0
+    }
+
     const PREFIX: &[u8] = b"req_";
 }
 

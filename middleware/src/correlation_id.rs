@@ -33,7 +33,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::header::Entry;
+use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -44,7 +45,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::context::CorrelationId;
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::error::{self, ErrorFormat};
-use crate::header::{self, X_CORRELATION_ID};
+use crate::header::X_CORRELATION_ID;
 
 /// Layer that applies [`Correlate`].
 ///
@@ -72,7 +73,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        id: CorrelationId,
+        id: Option<CorrelationId>,
         error_format: ErrorFormat,
         span: Span,
     }
@@ -108,10 +109,27 @@ impl CorrelateLayer {
         self
     }
 
-    fn id_of<B>(&self, request: &Request<B>) -> CorrelationId {
-        header::single(request.headers(), &X_CORRELATION_ID)
-            .and_then(CorrelationId::parse)
-            .unwrap_or_else(|| CorrelationId::mint(self.clock.now(), self.entropy.draw()))
+    /// The id that was sent, or a new one in its place. The header is looked up once.
+    fn identify(&self, headers: &mut HeaderMap) -> CorrelationId {
+        let mint = || CorrelationId::mint(self.clock.now(), self.entropy.draw());
+        match headers.entry(X_CORRELATION_ID) {
+            Entry::Occupied(mut sent) => {
+                let is_single = sent.iter().nth(1).is_none();
+                let good = is_single
+                    .then(|| CorrelationId::parse(sent.get()))
+                    .flatten();
+                good.unwrap_or_else(|| {
+                    let id = mint();
+                    sent.insert(id.as_header_value().clone());
+                    id
+                })
+            }
+            Entry::Vacant(place) => {
+                let id = mint();
+                place.insert(id.as_header_value().clone());
+                id
+            }
+        }
     }
 }
 
@@ -147,16 +165,15 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let id = self.layer.id_of(&request);
+        let id = self.layer.identify(request.headers_mut());
         let span = tracing::info_span!("request", correlation_id = %id, method = %request.method());
-        request
-            .headers_mut()
-            .insert(X_CORRELATION_ID, id.as_header_value().clone());
         request.extensions_mut().insert(id.clone());
-        let inner = span.in_scope(|| self.inner.call(request));
+        let inside = span.enter();
+        let inner = self.inner.call(request);
+        drop(inside);
         ResponseFuture {
             inner,
-            id,
+            id: Some(id),
             error_format: self.layer.error_format.clone(),
             span,
         }
@@ -165,6 +182,32 @@ where
 
 // === impl ResponseFuture ===
 
+impl<F> ResponseFuture<F> {
+    /// Polls the inner service; the body of its answer becomes one that the layers made, or
+    /// is one already.
+    pub(crate) fn poll_as<R, B, E>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        body: impl FnOnce(R) -> Body<B>,
+    ) -> Poll<Result<Response<Body<B>>, E>>
+    where
+        F: Future<Output = Result<Response<R>, E>>,
+    {
+        let this = self.project();
+        let _inside = this.span.enter();
+        let mut response = ready!(this.inner.poll(cx))?.map(body);
+        let id = this
+            .id
+            .take()
+            .expect("a future is not polled after it ended");
+        error::render(&mut response, this.error_format, &id);
+        response
+            .headers_mut()
+            .insert(X_CORRELATION_ID, id.into_header_value());
+        Poll::Ready(Ok(response))
+    }
+}
+
 impl<F, R, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
@@ -172,14 +215,7 @@ where
     type Output = Result<Response<Body<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let _inside = this.span.enter();
-        let response = ready!(this.inner.poll(cx))?.map(Body::inner);
-        let mut response = error::render(response, this.error_format, this.id);
-        response
-            .headers_mut()
-            .insert(X_CORRELATION_ID, this.id.as_header_value().clone());
-        Poll::Ready(Ok(response))
+        self.poll_as(cx, Body::inner)
     }
 }
 

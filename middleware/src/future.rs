@@ -1,6 +1,7 @@
 //! What every service with a boxed future needs.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,13 +19,20 @@ pin_project! {
         #[pin]
         future: F,
         time: Duration,
-        #[pin]
-        timer: Option<Sleep>,
+        timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
-/// Gives a future so long to end; none where the time is up first. The timer is set only
-/// when there is something to wait for.
+/// How a call of the inner service ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ending<T> {
+    Answered(T),
+    Late,
+    Panicked,
+}
+
+/// Gives a future so long to end, and answers for its panic. The timer is set only when
+/// there is something to wait for, and has a box, so that whoever holds this has no room for it.
 pub(crate) const fn within<F: Future>(time: Duration, future: F) -> Within<F> {
     Within {
         future,
@@ -44,18 +52,19 @@ pub(crate) fn ready_clone<S: Clone>(inner: &mut S) -> S {
 // === impl Within ===
 
 impl<F: Future> Future for Within<F> {
-    type Output = Option<F::Output>;
+    type Output = Ending<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let Poll::Ready(output) = this.future.poll(cx) {
-            return Poll::Ready(Some(output));
+        let this = self.project();
+        match catch_unwind(AssertUnwindSafe(|| this.future.poll(cx))) {
+            Ok(Poll::Ready(output)) => return Poll::Ready(Ending::Answered(output)),
+            Ok(Poll::Pending) => {}
+            Err(_panic) => return Poll::Ready(Ending::Panicked),
         }
-        if this.timer.is_none() {
-            this.timer.set(Some(sleep(*this.time)));
-        }
-        let timer = this.timer.as_pin_mut().expect("it was set just now");
-        timer.poll(cx).map(|()| None)
+        let timer = this
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep(*this.time)));
+        timer.as_mut().poll(cx).map(|()| Ending::Late)
     }
 }
 
@@ -70,10 +79,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_future_has_its_time_and_no_more() {
         let (time, start) = (Duration::from_secs(3), Instant::now());
-        assert_eq!(within(time, ready(1)).await, Some(1));
-        assert_eq!(within(time, sleep(time / 2)).await, Some(()));
+        assert_eq!(within(time, ready(1)).await, Ending::Answered(1));
+        let half = within(time, sleep(time / 2)).await;
+        assert_eq!(half, Ending::Answered(()));
         assert_eq!(start.elapsed(), time / 2);
-        assert_eq!(within(time, pending::<()>()).await, None);
+        assert_eq!(within(time, pending::<()>()).await, Ending::Late);
         assert_eq!(start.elapsed(), time + time / 2);
+        let panics = async { panic!("as the test wants it") };
+        assert_eq!(within(time, panics).await, Ending::<()>::Panicked);
     }
 }

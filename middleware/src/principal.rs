@@ -247,6 +247,13 @@ impl Caller {
     pub fn as_str(&self) -> &str {
         &self.name
     }
+
+    /// One of so many parts, over which callers are spread evenly.
+    pub(crate) fn share_of(&self, parts: usize) -> usize {
+        // A multiplication spreads as a remainder would, and is no division.
+        let part = (u128::from(self.hash) * parts as u128) >> u64::BITS;
+        usize::try_from(part).expect("less than the number of parts")
+    }
 }
 
 impl PartialEq for Caller {

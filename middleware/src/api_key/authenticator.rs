@@ -113,10 +113,22 @@ impl<K: Keyring> Authenticator<K> {
             self.strip(request.headers_mut());
             return Ok(());
         }
+        self.introduce(request).await.map(drop)
+    }
+
+    /// Puts the caller of a request into its extensions and takes the key out.
+    ///
+    /// # Errors
+    ///
+    /// As [`authenticate`](Self::authenticate).
+    pub(crate) async fn introduce<B>(
+        &self,
+        request: &mut Request<B>,
+    ) -> Result<Principal, ApiError> {
         let principal = self.authenticate(request.headers()).await?;
         request.headers_mut().remove(AUTHORIZATION);
-        request.extensions_mut().insert(principal);
-        Ok(())
+        request.extensions_mut().insert(principal.clone());
+        Ok(principal)
     }
 
     /// The caller behind the key in these headers.
@@ -216,7 +228,8 @@ fn is_public(extensions: &Extensions) -> bool {
 /// (RFC 9110 §11.1).
 fn bearer(value: &HeaderValue) -> Result<&str, &'static str> {
     let text = value.to_str().map_err(|_| message(KeyError::Malformed))?;
-    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    let scheme_ends = text.bytes().position(|byte| byte == b' ');
+    let (scheme, token) = text.split_at(scheme_ends.unwrap_or(text.len()));
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Err("The scheme of the Authorization header must be 'Bearer'.");
     }

@@ -65,7 +65,16 @@ impl Digest {
 
     /// Whether both were made of one key in one way, in constant time.
     pub fn confirms(&self, other: &Self) -> bool {
-        self.pepper == other.pepper && bool::from(self.value.ct_eq(&other.value))
+        // By words: every comparison in constant time is a call, and bytes would be 32.
+        self.pepper == other.pepper && bool::from(self.words().ct_eq(&other.words()))
+    }
+
+    fn words(&self) -> [u64; 4] {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(self.value.as_chunks().0) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        words
     }
 }
 

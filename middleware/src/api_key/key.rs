@@ -98,9 +98,8 @@ impl KeyFormat {
         let Some(shape) = self.shape(text) else {
             return self.parse_opaque(text);
         };
-        let (signed, checksum) = text.split_at(text.len() - CHECKSUM_LEN);
-        let signed = &signed[..signed.len() - 1];
-        if checksum.as_bytes() != checksum_of(signed) {
+        let signed = &text[..text.len() - CHECKSUM_LEN - 1];
+        if text.as_bytes().last_chunk() != Some(&checksum_of(signed)) {
             return Err(KeyError::Checksum);
         }
         if !self.serves(shape.environment_in(text)) {
@@ -146,15 +145,16 @@ impl KeyFormat {
 
     fn shape(&self, text: &str) -> Option<Shape> {
         // Body and checksum have fixed lengths, so every part is found from the end.
-        let (rest, checksum) = split_last(text, CHECKSUM_LEN)?;
-        let (rest, body) = split_last(rest, BODY_LEN)?;
-        let (brand, environment) = rest.split_once('_')?;
-        let alphanumeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let (rest, checksum) = split_last::<CHECKSUM_LEN>(text.as_bytes())?;
+        let (rest, body) = split_last::<BODY_LEN>(rest)?;
+        let brand_ends = rest.iter().position(|byte| *byte == b'_')?;
+        let brand = text.get(..brand_ends)?;
+        let environment = text.get(brand_ends + 1..rest.len())?;
         let fits = Self::is_word(brand)
             && Self::is_word(environment)
             && (self.brands.is_empty() || self.brands.iter().any(|one| **one == *brand))
-            && alphanumeric(body)
-            && alphanumeric(checksum);
+            && is_alphanumeric(body)
+            && is_alphanumeric(checksum);
         fits.then_some(Shape {
             brand: brand.len(),
             environment: environment.len(),
@@ -238,9 +238,16 @@ impl Shape {
 }
 
 /// What is before the last `_` of a text, and the part of this length after it.
-fn split_last(text: &str, length: usize) -> Option<(&str, &str)> {
-    let (rest, part) = text.split_at_checked(text.len().checked_sub(length)?)?;
-    Some((rest.strip_suffix('_')?, part))
+fn split_last<const LENGTH: usize>(text: &[u8]) -> Option<(&[u8], &[u8; LENGTH])> {
+    let (rest, part) = text.split_last_chunk()?;
+    Some((rest.strip_suffix(b"_")?, part))
+}
+
+/// Looks at every byte, even after a bad one: without a way out, the loop over a known
+/// length becomes a few vector instructions.
+fn is_alphanumeric<const LENGTH: usize>(part: &[u8; LENGTH]) -> bool {
+    let both = |all, byte: &u8| all & byte.is_ascii_alphanumeric();
+    part.iter().fold(true, both)
 }
 
 fn checksum_of(signed: &str) -> [u8; CHECKSUM_LEN] {

@@ -58,18 +58,14 @@ struct Details {
 
 /// Writes the correlation id and the chosen format into a response that carries an
 /// [`ApiError`]; any other response is left as it is.
-pub fn render<B>(
-    mut response: Response<Body<B>>,
-    format: &ErrorFormat,
-    id: &CorrelationId,
-) -> Response<Body<B>> {
+pub fn render<B>(response: &mut Response<Body<B>>, format: &ErrorFormat, id: &CorrelationId) {
     let Some(error) = response.extensions_mut().remove::<ApiError>() else {
-        return response;
+        return;
     };
     let (media_type, text) = format.write(&error, Some(id));
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response.headers_mut().remove(CONTENT_LENGTH);
-    response.map(|_| Body::full(text))
+    *response.body_mut() = Body::full(text);
 }
 
 // === impl ApiError ===

@@ -22,6 +22,7 @@ use super::replay::{Disposal, KeptResponse, mark_replayed};
 use crate::body::Body;
 use crate::context::{CorrelationId, Effect};
 use crate::error::{self, ApiError, StoreError};
+use crate::future::{Ending, within};
 use crate::header::VESTIBULE_REPLAYED;
 use crate::route::{Policy, UpstreamKind};
 
@@ -34,13 +35,6 @@ pub(super) struct Execution<T> {
     claimed: Instant,
     /// The last step, where the store has not answered it.
     overdue: Option<Step>,
-}
-
-/// How a call of the inner service ended.
-pub(super) enum Ending<T> {
-    Answered(T),
-    Late,
-    Panicked,
 }
 
 /// The last step under a claim.
@@ -71,13 +65,8 @@ impl<T: Records> Execution<T> {
     /// Polls the call until it ends, its deadline passes or it panics, and renews the
     /// lease meanwhile.
     pub(super) async fn supervise<F: Future>(&self, call: F) -> Ending<F::Output> {
-        let call = AssertUnwindSafe(call).catch_unwind();
-        let in_time = tokio::time::timeout(self.policy.time_allowed(), call);
-        match self.renewing(in_time).await {
-            Ok(Ok(answer)) => Ending::Answered(answer),
-            Ok(Err(_panic)) => Ending::Panicked,
-            Err(_late) => Ending::Late,
-        }
+        self.renewing(within(self.policy.time_allowed(), call))
+            .await
     }
 
     /// Renews the lease as long as something lasts.
@@ -132,12 +121,12 @@ impl<T: Records> Execution<T> {
         made_up
     }
 
-    async fn settle_response<R>(&mut self, response: Response<Body<R>>) -> Response<Body<R>>
+    async fn settle_response<R>(&mut self, mut response: Response<Body<R>>) -> Response<Body<R>>
     where
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin,
     {
         let id = self.attempt.correlation_id.clone();
-        let mut response = error::render(response, &self.shared.error_format, &id);
+        error::render(&mut response, &self.shared.error_format, &id);
         let replayed = self.take_replay_mark(&mut response);
         let effect = response.extensions().get::<Effect>().copied();
         let original = replayed.as_ref().unwrap_or(&id);

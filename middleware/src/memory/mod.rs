@@ -16,11 +16,8 @@
 
 mod records;
 
-use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use foldhash::fast::RandomState;
 
 use self::records::{RecordTable, Usage};
 use crate::clock::{SharedClock, Timestamp};
@@ -45,7 +42,6 @@ pub struct Store {
 /// while it is held.
 #[derive(Debug)]
 struct Shards {
-    hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
     usage: Arc<Usage>,
     capacity: Capacity,
@@ -190,7 +186,6 @@ impl Shards {
         };
         let shards = std::iter::repeat_with(shard).take(shards).collect();
         Self {
-            hasher: RandomState::default(),
             shards,
             usage,
             capacity,
@@ -198,10 +193,7 @@ impl Shards {
     }
 
     fn of(&self, caller: &Caller) -> MutexGuard<'_, Shard> {
-        let shards = self.shards.len() as u64;
-        let index = usize::try_from(self.hasher.hash_one(caller) % shards)
-            .expect("fewer shards than a usize");
-        lock(&self.shards[index])
+        lock(&self.shards[caller.share_of(self.shards.len())])
     }
 
     fn sweep(&self, now: Timestamp) {

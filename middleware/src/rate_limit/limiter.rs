@@ -108,7 +108,8 @@ impl<C: Counters> Limiter<C> {
     ) -> Result<Option<Verdict>, ApiError> {
         let caller = principal.caller();
         let Some(key) = principal.tracked_version() else {
-            return self.charge(caller, quota).await.map(Some);
+            let answer = self.counters.hit(caller, quota).await;
+            return self.settle(caller, quota, answer).map(Some);
         };
         let answer = self.counters.hit_current(caller, quota, key).await;
         self.settle_current(caller, quota, answer)

@@ -50,18 +50,24 @@ impl CounterTable {
         quota: &Quota,
         now: Timestamp,
     ) -> Option<Verdict> {
-        let held = self.counters.get(caller).map(|held| held.counter);
-        let (counter, verdict) = quota.judge(held, now);
-        self.write(
-            caller,
-            Counted {
+        let judged = |held| {
+            let (counter, verdict) = quota.judge(held, now);
+            let (ends, span) = (verdict.reset, quota.span());
+            let counted = Counted {
                 counter,
-                ends: verdict.reset,
-                span: quota.span(),
-            },
-            now,
-        )
-        .then_some(verdict)
+                ends,
+                span,
+            };
+            (counted, verdict)
+        };
+        // Nearly every caller has a counter already, and then it is looked up once.
+        if let Some(held) = self.counters.get_mut(caller) {
+            let (counted, verdict) = judged(Some(held.counter));
+            *held = counted;
+            return Some(verdict);
+        }
+        let (counted, verdict) = judged(None);
+        self.enter(caller, counted, now).then_some(verdict)
     }
 
     /// Notes what another store said of a caller. Without room the caller starts anew
@@ -101,6 +107,11 @@ impl CounterTable {
             *held = counted;
             return true;
         }
+        self.enter(caller, counted, now)
+    }
+
+    /// Takes in a caller who has no counter; false where there is no room.
+    fn enter(&mut self, caller: &Caller, counted: Counted, now: Timestamp) -> bool {
         self.sweep(now);
         if self.counters.len() >= self.capacity {
             return false;

@@ -1,13 +1,10 @@
 //! Whether a request is admitted: key, limit, policy and claim, in the order of contract §3.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::thread;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
@@ -17,7 +14,7 @@ use crate::api_key::{Authenticator, Keyring};
 use crate::body::{Body, Capped, RequestBody, Tripwire};
 use crate::context::Vouched;
 use crate::error::ApiError;
-use crate::future::{BoxFuture, ready_clone, within};
+use crate::future::{BoxFuture, Ending, Within, ready_clone, within};
 use crate::guarded::Guarded;
 use crate::header::VESTIBULE_REPLAYED;
 use crate::idempotency::{Decision, Executor, IdempotencyKey, Keyed};
@@ -106,21 +103,22 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
     {
         async move {
-            if let Err(refusal) = self.authenticator.enter(&mut request).await {
-                return Ok(refusal.into_response());
-            }
-            let found = request
-                .extensions()
-                .get()
-                .cloned()
-                .unwrap_or(RouteMatch::Unmatched);
-            let is_vouched = request.extensions().get::<Vouched>().is_some();
+            let known = request.extensions();
+            let is_vouched = known.get::<Vouched>().is_some();
+            let found = known.get().cloned().unwrap_or(RouteMatch::Unmatched);
+            let principal = known.get::<Principal>().cloned();
             if is_vouched || found.is_public() {
+                if principal.is_none() {
+                    self.authenticator.strip(request.headers_mut());
+                }
                 return Box::pin(uncharged(inner, request, found, is_vouched)).await;
             }
-            let Some(principal) = request.extensions().get::<Principal>().cloned() else {
-                tracing::error!("a request came through authentication without a principal");
-                return Ok(ApiError::internal().into_response());
+            let principal = match principal {
+                Some(principal) => principal,
+                None => match self.authenticator.introduce(&mut request).await {
+                    Ok(principal) => principal,
+                    Err(refusal) => return Ok(refusal.into_response()),
+                },
             };
             let judged = match judge::<S, B>(&request, found, &principal) {
                 Ok((policy, Some(key))) => {
@@ -138,16 +136,12 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
             let mut response = match judged {
                 _ if !verdict.allowed => over_limit(&verdict),
                 Ok(policy) => {
-                    let (request, wire) = capped(request, policy.bytes_allowed());
-                    // Caught here, an answer to a panic still tells the caller's budget.
-                    let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
-                    let answer = within(policy.time_allowed(), call).await;
-                    let mut response = answered(answer, wire.as_ref(), &policy)?;
-                    response.headers_mut().remove(VESTIBULE_REPLAYED);
-                    response
+                    let (call, wire) = call_capped(&mut inner, request, &policy);
+                    answered(call.await, wire.as_ref(), &policy)?
                 }
                 Err(refusal) => refusal.into_response(),
             };
+            response.headers_mut().remove(VESTIBULE_REPLAYED);
             self.limiter.tell(&verdict, response.headers_mut());
             Ok(response)
         }
@@ -330,10 +324,8 @@ where
         Ok(policy) => policy,
         Err(refusal) => return Ok(refusal.into_response()),
     };
-    let (request, wire) = capped(request, policy.bytes_allowed());
-    let call = AssertUnwindSafe(inner.call(request)).catch_unwind();
-    let answer = within(policy.time_allowed(), call).await;
-    let mut response = answered(answer, wire.as_ref(), &policy)?;
+    let (call, wire) = call_capped(&mut inner, request, &policy);
+    let mut response = answered(call.await, wire.as_ref(), &policy)?;
     if !is_vouched {
         response.headers_mut().remove(VESTIBULE_REPLAYED);
     }
@@ -342,20 +334,20 @@ where
 
 /// What a call of the inner service came to, within the route's deadline and cap.
 fn answered<R, E>(
-    answer: Option<thread::Result<Result<Response<R>, E>>>,
+    ending: Ending<Result<Response<R>, E>>,
     wire: Option<&Tripwire>,
     policy: &Policy,
 ) -> Result<Response<Body<R>>, E> {
     if wire.is_some_and(Tripwire::is_tripped) {
         return Ok(ApiError::payload_too_large(policy.bytes_allowed()).into_response());
     }
-    match answer {
-        Some(Ok(answer)) => Ok(answer?.map(Body::inner)),
-        Some(Err(_panic)) => {
+    match ending {
+        Ending::Answered(answer) => Ok(answer?.map(Body::inner)),
+        Ending::Late => Ok(ApiError::timeout().into_response()),
+        Ending::Panicked => {
             tracing::error!("a handler panicked");
             Ok(ApiError::internal().into_response())
         }
-        None => Ok(ApiError::timeout().into_response()),
     }
 }
 
@@ -363,17 +355,24 @@ fn over_limit<R>(verdict: &Verdict) -> Response<Body<R>> {
     ApiError::rate_limit_exceeded(verdict.limit, verdict.wait).into_response()
 }
 
+/// Calls the inner service within the route's deadline and cap. A panic is caught here, so
+/// that its answer still tells the caller's budget.
+///
 /// A body of a known length has been judged by it; only the others need a wire.
-fn capped<B: HttpBody>(
+fn call_capped<T, B>(
+    inner: &mut T,
     request: Request<B>,
-    cap: u64,
-) -> (Request<RequestBody<B>>, Option<Tripwire>) {
+    policy: &Policy,
+) -> (Within<T::Future>, Option<Tripwire>)
+where
+    T: Service<Request<RequestBody<B>>>,
+    B: HttpBody,
+{
     let (parts, body) = request.into_parts();
-    let (body, wire) = if body.size_hint().upper().is_some_and(|most| most <= cap) {
-        (Capped::new(body, cap), None)
-    } else {
-        let (body, wire) = Capped::tripping(body, cap);
-        (body, Some(wire))
-    };
-    (Request::from_parts(parts, Body::inner(body)), wire)
+    let cap = policy.bytes_allowed();
+    let is_judged = body.size_hint().upper().is_some_and(|most| most <= cap);
+    let wire = (!is_judged).then(Tripwire::default);
+    let body = Body::inner(Capped::new(body, cap).wired(wire.clone()));
+    let call = inner.call(Request::from_parts(parts, body));
+    (within(policy.time_allowed(), call), wire)
 }

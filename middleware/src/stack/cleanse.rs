@@ -1,4 +1,4 @@
-//! What neither the client may tell the handler nor the handler the client.
+//! What the handler may not tell the client.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::header::{self, VESTIBULE_REPLAYED};
 
-/// Middleware that strips the headers that only the layers may set, in both directions.
+/// Middleware that strips from answers the headers that only the layers may set.
 ///
 /// The mark of a replayed answer passes outwards: the layer around decides whether this
 /// upstream may set it.
@@ -49,8 +49,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        header::strip_reserved(request.headers_mut());
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         CleanseFuture {
             inner: self.inner.call(request),
         }

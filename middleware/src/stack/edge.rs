@@ -1,12 +1,12 @@
-//! The edge: which route a request takes, who vouches for it, and what becomes of a panic.
+//! The edge: which route a request takes, who vouches for it, what it may not say, and what
+//! becomes of a panic.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use futures_util::future::{CatchUnwind, FutureExt};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
@@ -16,11 +16,12 @@ use crate::body::Body;
 use crate::clock::SharedClock;
 use crate::context::Vouched;
 use crate::error::ApiError;
+use crate::header;
 use crate::identity::Verifier;
 use crate::route::Routes;
 
-/// Middleware that finds the route of a request, trusts an assertion, bounds what runs
-/// at one time and answers for a panic.
+/// Middleware that finds the route of a request, trusts an assertion, strips the headers that
+/// only the layers may set, bounds what runs at one time and answers for a panic.
 #[derive(Clone, Debug)]
 pub struct Edge<T> {
     inner: T,
@@ -50,7 +51,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        Passed { #[pin] inner: CatchUnwind<AssertUnwindSafe<F>>, place: Places },
+        Passed { #[pin] inner: F, place: Places },
         Refused { refusal: Option<ApiError> },
     }
 }
@@ -70,7 +71,7 @@ impl<T> Edge<T> {
 
 impl<T, B, R> Service<Request<B>> for Edge<T>
 where
-    T: Service<Request<B>, Response = Response<R>>,
+    T: Service<Request<B>, Response = Response<Body<R>>>,
 {
     type Response = Response<Body<R>>;
     type Error = T::Error;
@@ -92,8 +93,9 @@ where
         });
         let state = match admitted {
             Ok(place) => {
+                header::strip_reserved(request.headers_mut());
                 request.extensions_mut().insert(found);
-                let inner = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+                let inner = self.inner.call(request);
                 State::Passed { inner, place }
             }
             Err(refusal) => State::Refused {
@@ -140,20 +142,23 @@ impl Rules {
 
 impl<F, R, E> Future for EdgeFuture<F>
 where
-    F: Future<Output = Result<Response<R>, E>>,
+    F: Future<Output = Result<Response<Body<R>>, E>>,
 {
-    type Output = Result<Response<Body<R>>, E>;
+    type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = match this.state.project() {
-            StateProj::Passed { inner, .. } => match ready!(inner.poll(cx)) {
-                Ok(answer) => answer?.map(Body::inner),
-                Err(_panic) => {
-                    tracing::error!("a panic was caught at the edge");
-                    ApiError::internal().into_response()
+            StateProj::Passed { inner, .. } => {
+                match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+                    Ok(Poll::Ready(answer)) => answer?,
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    Err(_panic) => {
+                        tracing::error!("a panic was caught at the edge");
+                        ApiError::internal().into_response()
+                    }
                 }
-            },
+            }
             StateProj::Refused { refusal } => refusal
                 .take()
                 .expect("a future is not polled after it ended")

@@ -13,7 +13,7 @@ mod edge;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +34,7 @@ use self::edge::Rules;
 pub use self::edge::{Edge, EdgeFuture};
 use crate::api_key::Keyring;
 use crate::body::{Body, RequestBody};
-use crate::correlation_id::{Correlate, CorrelateLayer};
+use crate::correlation_id::{Correlate, CorrelateLayer, ResponseFuture};
 use crate::tasks::Tasks;
 
 /// The whole stack, as one layer.
@@ -113,14 +113,14 @@ impl<T, S: Admission, K: Keyring> Layer<T> for ApiLayer<S, K> {
 
     /// Reads from the outside in.
     fn layer(&self, inner: T) -> Self::Service {
-        // Innermost: what reaches the handler speaks for no layer, and its answer neither.
+        // Innermost: no answer of the handler speaks for a layer.
         let stack = Cleanse::new(inner);
         // Who is calling, then the charge and the claim, for nothing is counted or looked up
         // for a caller who is not known. They are one place: a store can do the last two in
         // one step, and one future for all three is one box less on every request.
         let stack = Admit::new(stack, Arc::clone(&self.gate));
-        // Whether a key is asked for depends on the route; panics of all the above are
-        // caught here, where they can still be answered.
+        // Whether a key is asked for depends on the route; no request speaks for a layer;
+        // panics of all the above are caught here, where they can still be answered.
         let stack = Edge::new(stack, Arc::clone(&self.rules));
         // Outermost: every answer carries the id, faults of the other layers included.
         Api {
@@ -167,16 +167,15 @@ where
 
 // === impl ApiFuture ===
 
-impl<F, R, E> Future for ApiFuture<F>
+impl<F, R, E> Future for ApiFuture<ResponseFuture<F>>
 where
-    // Three of the services may answer by themselves, and so each has a body of its own.
-    F: Future<Output = Result<Response<Body<Body<Body<R>>>>, E>>,
+    F: Future<Output = Result<Response<Body<R>>, E>>,
 {
     type Output = Result<Response<Body<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(self.project().stack.poll(cx))?;
-        Poll::Ready(Ok(response.map(|body| body.flatten().flatten())))
+        // The services further in answer with a body of the layers already: one is enough.
+        self.project().stack.poll_as(cx, |body| body)
     }
 }
 

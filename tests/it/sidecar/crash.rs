@@ -53,7 +53,7 @@ async fn a_killed_sidecar_forgets_no_answer_and_executes_nothing_twice() {
     assert!(edge.end("KILL").await.code().is_none());
 
     // The same file, once the last lease has lapsed.
-    let clock = ManualClock::at(SystemClock::default().now() + LEASE);
+    let clock = ManualClock::at(SystemClock.now() + LEASE);
     let config = Config::read(pod.config()).unwrap();
     let running = Sidecar::new(config).clock(clock.shared()).spawn().unwrap();
     let mut wire = Wire::connect(address(&running)).await;

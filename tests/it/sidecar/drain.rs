@@ -140,18 +140,21 @@ async fn what_cannot_be_started_says_why() {
     use vestibule_sidecar::Sidecar;
     let held = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = held.local_addr().unwrap();
-    for (more, want) in [
-        ("[keys]\nsource = 'nowhere.json'", "the keys cannot be read"),
-        ("store = 'redis://r'", "test.toml:4: store \"redis://r\""),
-    ] {
-        let config = super::world::config("127.0.0.1:1", &format!("{more}\n{OPEN}"));
-        let fault = Sidecar::new(config).spawn().unwrap_err().to_string();
-        assert!(fault.starts_with(want), "{fault}");
-    }
-    let mut config = super::world::config("127.0.0.1:1", OPEN);
+    let good = || super::world::config("127.0.0.1:1", OPEN);
+    let fault = |config| Sidecar::new(config).spawn().unwrap_err().to_string();
+    let mut config = good();
+    config.keys.source = Some("nowhere.json".into());
+    assert_eq!(fault(config), "the keys cannot be read");
+    let mut config = good();
+    config.store.address = "redis://r".to_owned();
+    let said = fault(config);
+    assert!(
+        said.starts_with("test.toml:3: store \"redis://r\""),
+        "{said}"
+    );
+    let mut config = good();
     config.listen = vestibule_sidecar::config::Address::Tcp(taken);
-    let fault = Sidecar::new(config).spawn().unwrap_err().to_string();
-    assert_eq!(fault, format!("cannot listen on {taken}"));
+    assert_eq!(fault(config), format!("cannot listen on {taken}"));
 }
 
 /// Waits until the sidecar has ended by itself.

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::ring::Ring;
+use self::ring::{Ring, Value};
 use super::digest::Digest;
 use super::keyring::Keyring;
 use super::keystore::{KeyChange, KeyStore, KeyWriteError};
@@ -213,7 +213,7 @@ impl Keys {
     /// The record whose key has this digest.
     pub(crate) fn holder(&self, digest: &Digest) -> Option<Arc<KeyRecord>> {
         let ring = self.shared.ring.load();
-        ring.by_digest.get(digest.as_bytes()).cloned()
+        ring.by_digest.get(&Value::of(digest)).cloned()
     }
 
     fn change(&self, next: impl FnOnce(&Ring) -> Result<Ring, Problem>) -> Result<(), KeysError> {

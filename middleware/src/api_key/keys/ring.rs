@@ -1,11 +1,13 @@
 //! One state of the keys in memory, and the one that follows from it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use super::Problem;
+use crate::api_key::digest::Digest;
 use crate::api_key::keystore::{KeyChange, KeyWriteError};
 use crate::api_key::record::KeyRecord;
 use crate::api_key::schema;
@@ -14,9 +16,13 @@ use crate::clock::Timestamp;
 /// One state of the keys; it never changes, another takes its place.
 #[derive(Clone, Default)]
 pub(super) struct Ring {
-    pub(super) by_digest: HashMap<[u8; 32], Arc<KeyRecord>, RandomState>,
+    pub(super) by_digest: HashMap<Value, Arc<KeyRecord>, RandomState>,
     pub(super) by_id: BTreeMap<Box<str>, Arc<KeyRecord>>,
 }
+
+/// The value of a digest. It is as good as random, so a part of it will do as its hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Value([u8; 32]);
 
 // === impl Ring ===
 
@@ -29,7 +35,7 @@ impl Ring {
         let mut ring = Self::default();
         for record in records {
             let id: Box<str> = record.principal().key_id().into();
-            let digest = *record.digest().as_bytes();
+            let digest = Value::of(record.digest());
             if let Some(other) = ring.by_digest.insert(digest, Arc::clone(&record)) {
                 let other = other.principal().key_id().into();
                 return Err(Problem::SameDigest(other, id));
@@ -44,9 +50,9 @@ impl Ring {
     /// The same keys, with this record in the place of the one that had its id.
     pub(super) fn with(mut self, record: Arc<KeyRecord>) -> Result<Self, Problem> {
         let id: Box<str> = record.principal().key_id().into();
-        let digest = *record.digest().as_bytes();
+        let digest = Value::of(record.digest());
         if let Some(old) = self.by_id.insert(id.clone(), Arc::clone(&record)) {
-            self.by_digest.remove(old.digest().as_bytes());
+            self.by_digest.remove(&Value::of(old.digest()));
         }
         if let Some(other) = self.by_digest.insert(digest, record) {
             return Err(Problem::SameDigest(other.principal().key_id().into(), id));
@@ -63,8 +69,8 @@ impl Ring {
             if !change.judge(held.map(AsRef::as_ref))? {
                 continue;
             }
-            let digest = change.record.digest().as_bytes();
-            let twin = ring.by_digest.get(digest);
+            let digest = Value::of(change.record.digest());
+            let twin = ring.by_digest.get(&digest);
             let other = twin.map(|twin| twin.principal().key_id());
             if let Some(other) = other.filter(|other| *other != id) {
                 return Err(KeyWriteError::SameDigest {
@@ -96,7 +102,7 @@ impl Ring {
     /// Puts a record in the place of the one that has its id and its digest.
     fn put(&mut self, record: Arc<KeyRecord>) {
         let id = record.principal().key_id().into();
-        let digest = *record.digest().as_bytes();
+        let digest = Value::of(record.digest());
         self.by_digest.insert(digest, Arc::clone(&record));
         self.by_id.insert(id, record);
     }
@@ -109,4 +115,19 @@ fn seen_at(record: &Arc<KeyRecord>, seen: Timestamp) -> Arc<KeyRecord> {
     }
     let version = record.principal().version();
     record.to_builder().last_used(seen).version(version).build()
+}
+
+// === impl Value ===
+
+impl Value {
+    pub(super) const fn of(digest: &Digest) -> Self {
+        Self(*digest.as_bytes())
+    }
+}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (first, _) = self.0.split_first_chunk().expect("8 of 32 bytes");
+        state.write_u64(u64::from_ne_bytes(*first));
+    }
 }
