@@ -234,22 +234,19 @@ impl Write<'_> {
         for row in holders {
             others.insert(row.try_get("digest")?, row.try_get("id")?);
         }
-        let refused = new.iter().zip(digests);
-        let refused = refused.filter(|(one, _)| {
-            made.binary_search_by(|id_made| (**id_made).cmp(id(one)))
-                .is_err()
-        });
-        for (one, digest) in refused {
-            let id = Box::<str>::from(id(one));
-            return Ok(Err(match others.remove(&digest) {
-                Some(other) if *other != *id => KeyWriteError::SameDigest {
-                    id,
-                    other: other.into(),
-                },
-                _ => KeyWriteError::Conflict { id },
-            }));
-        }
-        Ok(Ok(()))
+        let is_made = |one: &KeyRecord| made.binary_search_by(|made| (**made).cmp(id(one))).is_ok();
+        let refused = new.iter().zip(digests).find(|(one, _)| !is_made(one));
+        let Some((one, digest)) = refused else {
+            return Ok(Ok(()));
+        };
+        let id = Box::<str>::from(id(one));
+        Ok(Err(match others.remove(&digest) {
+            Some(other) if *other != *id => KeyWriteError::SameDigest {
+                id,
+                other: other.into(),
+            },
+            _ => KeyWriteError::Conflict { id },
+        }))
     }
 
     async fn update(

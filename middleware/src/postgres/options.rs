@@ -93,8 +93,11 @@ impl Options {
             .map_err(|cause| OpenError::because("it cannot be reached", cause))?;
         self.migrate(&mut connection).await?;
         let _ended = connection.close().await;
-        let connections = Connections::open(options, self.connections, self.wait);
-        Ok(self.store(connections))
+        let store = self.store(Connections::open(options, self.connections, self.wait));
+        // The first request, which waits no longer than any other, finds one there.
+        let first = store.pool().acquire().await;
+        first.map_err(|cause| OpenError::because("it cannot be reached", cause))?;
+        Ok(store)
     }
 
     /// The same over a pool that somebody else has made: its settings are kept, and

@@ -63,7 +63,7 @@ async fn a_frozen_database_is_waited_for_until_the_deadline_and_no_longer() {
     let store = Store::open(&server.address()).await.unwrap();
     let guarded = Guarded::new(store.clone(), SystemClock::shared());
     assert!(executes(&store, &attempt("before", 1)).await);
-    until(|| async { store.pool().num_idle() == 1 }).await;
+    until(|| async { store.pool().num_idle() > 0 }).await;
     server.freeze();
     let mut kinds = Vec::new();
     for token in 0..20 {
