@@ -49,6 +49,7 @@
 //! a fail-over to a server that was behind, a key may be executed a second time. Where that
 //! must not happen, the upstream de-duplicates.
 
+mod commit;
 mod connection;
 mod keyring;
 mod options;
@@ -61,6 +62,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgPool;
 
+pub use self::commit::Within;
 use self::connection::Connections;
 pub use self::keyring::Keyring;
 pub use self::options::{OpenError, Options};

@@ -19,7 +19,7 @@ use crate::idempotency::{Attempt, KeptResponse, Outcome, Owner, Parts, Record, S
 use crate::principal::Caller;
 
 /// Where the steps go.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     pub(super) statements: &'a Statements,
     /// Milliseconds that the clock is moved by, in tests.
@@ -74,7 +74,7 @@ pub(super) struct Renew<'a> {
 /// Ends an execution.
 ///
 /// It may be taken inside a transaction of somebody else's, and counts with it.
-pub(crate) struct Finish<'a> {
+pub(super) struct Finish<'a> {
     pub(super) place: Place<'a>,
     pub(super) owner: &'a Owner,
     pub(super) outcome: &'a Outcome,
@@ -237,7 +237,7 @@ impl Step for Sweep<'_> {
 }
 
 /// The record in a row that may have none.
-fn held(row: &PgRow) -> Result<Option<Record>, sqlx::Error> {
+pub(super) fn held(row: &PgRow) -> Result<Option<Record>, sqlx::Error> {
     let Some(code) = row.try_get::<Option<i16>, _>("state")? else {
         return Ok(None);
     };
@@ -267,7 +267,7 @@ fn held(row: &PgRow) -> Result<Option<Record>, sqlx::Error> {
 }
 
 /// A name too long for an index is kept as its hash, after a byte that no text begins with.
-fn caller(caller: &Caller) -> Cow<'_, [u8]> {
+pub(super) fn caller(caller: &Caller) -> Cow<'_, [u8]> {
     let name = caller.as_str().as_bytes();
     if name.len() <= NAME_MAX {
         return Cow::Borrowed(name);

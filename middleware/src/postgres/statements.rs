@@ -12,6 +12,7 @@ pub(super) struct Statements {
     pub(super) take_over: Statement,
     pub(super) renew: Statement,
     pub(super) finish: Statement,
+    pub(super) lock: Statement,
     pub(super) ended: Statement,
     pub(super) release: Statement,
     pub(super) sweep: Statement,
@@ -52,7 +53,7 @@ impl Statements {
     /// The same under another clock.
     pub(super) fn at(schema: &str, clock: &str) -> Self {
         statements! { schema, clock;
-            claim take_over renew finish ended release sweep
+            claim take_over renew finish lock ended release sweep
             find get page held create update touch digests
         }
     }

@@ -1,5 +1,6 @@
 //! The PostgreSQL store, held to the cases that every store must pass, at real servers.
 
+mod commit;
 mod faults;
 mod keys;
 
@@ -174,37 +175,6 @@ async fn a_full_disk_refuses_what_is_new_and_notes_what_it_cannot_keep() {
     );
     let again = store.claim(&attempt("running", 3)).await.unwrap();
     assert!(matches!(again, Decision::NotStored { .. }), "{again:?}");
-}
-
-#[tokio::test]
-async fn an_end_counts_with_the_transaction_that_it_is_part_of() {
-    use super::connection::Step as _;
-
-    let server = PostgresServer::shared();
-    let store = open(&server, &schema()).await;
-    let claimed = attempt("k", 1);
-    assert!(executes(&store, &claimed).await);
-    let outcome = done(b"kept");
-    for commits in [false, true] {
-        let mut transaction = store.pool().begin().await.unwrap();
-        let finish = Finish {
-            place: store.place(),
-            owner: &claimed.owner,
-            outcome: &outcome,
-            retention: LEASE,
-        };
-        assert!(finish.take(&mut transaction).await.unwrap());
-        if commits {
-            transaction.commit().await.unwrap();
-        } else {
-            transaction.rollback().await.unwrap();
-        }
-        let replayed = matches!(
-            store.claim(&attempt("k", 2)).await.unwrap(),
-            Decision::Replay(_)
-        );
-        assert_eq!(replayed, commits);
-    }
 }
 
 #[tokio::test]

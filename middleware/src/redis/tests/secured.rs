@@ -7,6 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use super::*;
+use crate::api_key::{Digest, KeyChange, KeyStore as _, Keyring as _};
 
 #[tokio::test]
 async fn a_server_is_spoken_to_over_tls_where_its_certificate_is_signed_by_whom_we_trust() {
@@ -159,6 +160,26 @@ async fn takes_every_step(store: &Store) {
         "{claim:?}"
     );
     assert!(store.release(&second.owner).await.unwrap());
+    manages_keys(store).await;
+}
+
+async fn manages_keys(store: &Store) {
+    let keys = store.keyring();
+    let digest = Digest::from_parts(None, [9; 32]);
+    let record = KeyRecord::builder("key", "account", digest.clone()).build();
+    let change = KeyChange::create(record);
+    keys.write(std::slice::from_ref(&change)).await.unwrap();
+    keys.touch(&[("key".into(), Timestamp::EPOCH + LEASE)])
+        .await
+        .unwrap();
+    let found = keys.find(&digest).await.unwrap().unwrap();
+    assert_eq!(found.last_used(), Some(Timestamp::EPOCH + LEASE));
+    assert_eq!(keys.page("", 9).await.unwrap().len(), 1);
+    let who = found.principal();
+    let current = who.tracked_version().unwrap();
+    let quota = Quota::per_minute(5);
+    let charged = store.hit_current(who.caller(), &quota, current).await;
+    assert!(matches!(charged.unwrap(), Charge::Judged(_)));
 }
 
 /// As that user.
