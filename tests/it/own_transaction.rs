@@ -101,8 +101,8 @@ async fn executed(address: SocketAddr) -> Reply {
 
 fn killed(folder: &TempDir, statements: u64) -> (Process, SocketAddr) {
     start(
-        Command::new(binary("killed_transaction"))
-            .args(["127.0.0.1:0"])
+        Command::new(binary("killed"))
+            .args(["transaction", "127.0.0.1:0"])
             .arg(folder.path().join("charges.db"))
             .arg(statements.to_string()),
     )

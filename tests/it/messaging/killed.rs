@@ -1,36 +1,31 @@
 //! The service as a process of its own that takes API keys itself, and is killed.
+//!
+//! The row that the service keeps beside each message is forgotten while it is down, so that
+//! the records of its layers are what answers.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use harness::process::{Process, binary};
-use harness::{Draft, Mounting, PATIENCE, Reply, Setup, Wire};
-use serde_json::{Value, json};
+use harness::{Answer, Draft, Mounting, PATIENCE, Reply, Setup, Wire};
+use serde_json::json;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
-use super::world::{configuration, simulator, template};
+use super::world::{configuration, template};
 
 #[tokio::test]
 async fn what_became_of_a_request_is_known_after_a_kill() {
-    let folder = TempDir::new().unwrap();
-    let setup = Setup::new().stranger("stranger");
-    setup.write_keys(&folder.path().join("keys.json"));
-    let (_simulator, meta) = simulator();
-    let text = configuration(Mounting::InProcess, meta);
-    std::fs::write(folder.path().join("messaging.toml"), text).unwrap();
-    let (mut process, address) = start(folder.path());
-    let draft = template("full", &json!({})).idempotency_key("order-17");
-    let first = send(address, &draft).await;
+    let folder = prepared();
+    let (mut process, address) = start(messaging(&folder));
+    let first = send(address, &order()).await;
     assert_eq!(first.status, 202, "{}", first.text());
     process.signal("KILL");
     process.ended(PATIENCE);
-    // The layers' own records answer, not the row that the service keeps beside them.
-    forget_the_row(&folder.path().join("m.db")).await;
-    let (_process, address) = start(folder.path());
-    let replay = send(address, &draft).await;
+    assert_eq!(messages(&folder).await, 1);
+    let (_process, address) = start(messaging(&folder));
+    let replay = send(address, &order()).await;
     assert_eq!((replay.status, &replay.body), (202, &first.body));
     assert_eq!(replay.one("idempotent-replayed"), "true");
     assert_eq!(
@@ -44,27 +39,93 @@ async fn what_became_of_a_request_is_known_after_a_kill() {
     );
 }
 
-fn start(folder: &Path) -> (Process, SocketAddr) {
-    let (process, line) = Process::announced(
-        Command::new(binary("messaging"))
-            .args(["serve", "--config"])
-            .arg(folder.join("messaging.toml"))
-            .stderr(Stdio::null()),
-    );
-    let said: Value = serde_json::from_str(&line).expect("it says where it is");
-    let address = said["listening"].as_str().unwrap_or_default().parse();
-    (process, address.expect("it is on the loopback"))
+#[tokio::test]
+async fn killed_between_any_two_statements_it_has_queued_and_remembers_or_neither() {
+    let mut found = Vec::new();
+    for statements in 1..=MOST {
+        let folder = prepared();
+        let (mut process, address) = start(killed(&folder, statements));
+        let mut wire = Wire::connect(address).await;
+        wire.send(&order().to_bytes()).await;
+        if let Answer::Reply(answer) = wire.answer(false).await {
+            assert_eq!(answer.status, 202, "{}", answer.text());
+            // The first points lay before the transaction of the message, the last after it.
+            assert!(found.is_sorted(), "what was committed is gone: {found:?}");
+            assert_eq!(
+                (found.first(), found.last()),
+                (Some(&0), Some(&1)),
+                "{found:?}"
+            );
+            return;
+        }
+        process.ended(PATIENCE);
+        let queued = messages(&folder).await;
+        let (_process, address) = start(messaging(&folder));
+        let again = send(address, &order()).await;
+        let is_kept = again.one("idempotent-replayed") == "true";
+        assert_eq!(is_kept, queued == 1, "{statements}: {}", again.text());
+        // A claim without a message is in progress until it lapses.
+        let verdict = again.verdict();
+        assert!(
+            verdict == "202" || verdict == "409 idempotency_key_in_progress",
+            "{statements}: {verdict}"
+        );
+        found.push(queued);
+    }
+    panic!("one request takes more than {MOST} statements: {found:?}");
 }
 
-async fn forget_the_row(database: &Path) {
-    let options = SqliteConnectOptions::new().filename(database);
+/// A folder with keys and a configuration; nobody is at Meta's address.
+fn prepared() -> TempDir {
+    let folder = TempDir::new().expect("the system has a temporary folder");
+    let setup = Setup::new().stranger("stranger");
+    setup.write_keys(&folder.path().join("keys.json"));
+    let text = configuration(Mounting::InProcess, SocketAddr::from(([127, 0, 0, 1], 1)));
+    let written = std::fs::write(folder.path().join("messaging.toml"), text);
+    written.expect("the folder is ours");
+    folder
+}
+
+fn messaging(folder: &TempDir) -> Command {
+    killed(folder, 0)
+}
+
+fn killed(folder: &TempDir, statements: u64) -> Command {
+    let mut command = Command::new(binary("killed"));
+    let config = folder.path().join("messaging.toml");
+    command
+        .arg("messaging")
+        .arg(config)
+        .arg(statements.to_string());
+    command
+}
+
+fn start(mut command: Command) -> (Process, SocketAddr) {
+    let (process, line) = Process::announced(&mut command);
+    let address = line.trim().parse();
+    (process, address.expect("it says where it listens"))
+}
+
+/// How many messages there are. The rows that remember their keys go.
+async fn messages(folder: &TempDir) -> i64 {
+    let options = SqliteConnectOptions::new().filename(folder.path().join("m.db"));
     let connection = options.connect().await;
     let mut connection = connection.expect("the service has made the database");
     let forgotten = sqlx::query("DELETE FROM deduplication").execute(&mut connection);
     let forgotten = forgotten.await.expect("nobody else has the database open");
-    assert_eq!(forgotten.rows_affected(), 1);
+    let counted = sqlx::query_scalar("SELECT count(*) FROM message").fetch_one(&mut connection);
+    let counted: i64 = counted.await.expect("nobody else has the database open");
+    assert_eq!(forgotten.rows_affected().cast_signed(), counted);
+    counted
+}
+
+fn order() -> Draft {
+    template("full", &json!({})).idempotency_key("order-17")
 }
 
 async fn send(address: SocketAddr, draft: &Draft) -> Reply {
     Wire::connect(address).await.exchange(draft).await
 }
+
+/// More than the claim, the message and its delivery take together.
+const MOST: u64 = 80;

@@ -152,7 +152,7 @@ fn merged(mut good: Value, changed: &Value) -> String {
     good.to_string()
 }
 
-pub(super) fn simulator() -> (Process, SocketAddr) {
+fn simulator() -> (Process, SocketAddr) {
     let mut command = Command::new(binary("examples/cloud_api_simulator"));
     let (process, line) = Process::announced(command.args(["--listen", "127.0.0.1:0"]));
     let said: Value = serde_json::from_str(&line).expect("it says where it is");
