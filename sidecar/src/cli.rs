@@ -25,7 +25,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Manage the API keys of a key file.
+    /// Manage API keys, in a file, a store or a running sidecar.
     Keys {
         #[command(subcommand)]
         command: Box<KeysCommand>,
@@ -95,7 +95,7 @@ pub(crate) enum KeysCommand {
         /// The id of the key.
         id: String,
     },
-    /// Take records as JSON Lines, with a secret or a digest each; all of them or none.
+    /// Take records as JSON Lines, with a secret or a digest each; a file takes all or none.
     Import {
         #[command(flatten)]
         place: Place,
@@ -138,21 +138,30 @@ pub(crate) struct Place {
     /// The first part of a key: mk in mk_live_…
     #[arg(long, value_parser = word)]
     pub(crate) brand: Option<String>,
+    /// A pepper of the digests; several, the newest first.
+    #[arg(long, value_name = "ID=FILE", value_parser = pepper)]
+    pub(crate) pepper: Vec<(String, PathBuf)>,
     /// Answer in JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// The key file, or what names it.
+/// The place, or what names it.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Source {
     /// The key file.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// The configuration of a sidecar, with the key file and the brand.
+    /// The configuration of a sidecar, with its source of keys, its brand and its peppers.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// A store: redis://HOST, postgres://HOST/DATABASE, or file:PATH that no sidecar has open.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) store: Option<String>,
+    /// The admin socket of a running sidecar, whose store has the keys.
+    #[arg(long, value_name = "unix:PATH", value_parser = socket)]
+    pub(crate) admin: Option<PathBuf>,
 }
 
 /// What can be said about a key.
@@ -229,6 +238,20 @@ fn number(text: &str) -> Result<Number, &'static str> {
         ("default", _) => Ok(Number(None)),
         (_, Ok(number @ 1..)) => Ok(Number(Some(number))),
         _ => Err("expected a whole number from 1 to 4294967295, or default"),
+    }
+}
+
+fn socket(text: &str) -> Result<PathBuf, &'static str> {
+    match text.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => Err("expected a socket like unix:/run/pod/admin.sock"),
+    }
+}
+
+fn pepper(text: &str) -> Result<(String, PathBuf), &'static str> {
+    match text.split_once('=') {
+        Some((id, file)) if !id.is_empty() && !file.is_empty() => Ok((id.into(), file.into())),
+        _ => Err("expected an id and a file like p1=/run/secrets/pepper"),
     }
 }
 

@@ -15,6 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
+use vestibule::StoreKeyring;
+
 use crate::config::Drain;
 use crate::gauges::Gauges;
 
@@ -28,6 +30,8 @@ pub(crate) struct Lifecycle {
     connections: Connections,
     work: OnceLock<Work>,
     gauges: Gauges,
+    /// Those that commands may change, once the stack has been built.
+    keys: OnceLock<StoreKeyring>,
     drain: Drain,
 }
 
@@ -79,6 +83,7 @@ impl Lifecycle {
             connections: Connections::default(),
             work: OnceLock::new(),
             gauges: Gauges::default(),
+            keys: OnceLock::new(),
             drain,
         })
     }
@@ -91,6 +96,17 @@ impl Lifecycle {
     /// What the process shows beside its stage.
     pub(crate) const fn gauges(&self) -> &Gauges {
         &self.gauges
+    }
+
+    /// The key records that commands may change.
+    pub(crate) fn keys(&self) -> Option<&StoreKeyring> {
+        self.keys.get()
+    }
+
+    /// These are the key records that commands may change.
+    pub(crate) fn manage(&self, keys: StoreKeyring) {
+        // A stack is built once.
+        let _ = self.keys.set(keys);
     }
 
     /// Requests can be served from here on.

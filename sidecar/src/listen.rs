@@ -1,7 +1,9 @@
 //! pingora's process around the connections: its server, its services, its listeners.
 
 use std::error::Error;
+use std::fs::Permissions;
 use std::os::fd::RawFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,6 +32,7 @@ use crate::start::StartError;
 pub(crate) struct Listen<F> {
     name: &'static str,
     address: Address,
+    mode: u32,
     descriptor: RawFd,
     threads: usize,
     http: Http,
@@ -98,6 +101,7 @@ impl<F> Listen<F> {
         Self {
             name: manner.name,
             address: socket.address().clone(),
+            mode: socket.mode(),
             descriptor: socket.into_raw_fd(),
             threads: manner.threads,
             http: manner.http,
@@ -118,7 +122,9 @@ impl<F> Listen<F> {
             }
             Address::Unix(path) => {
                 let name = path.display().to_string();
-                (name.clone(), ListenerConfig::uds(name))
+                // Without one pingora lets everybody connect.
+                let mode = Permissions::from_mode(self.mode);
+                (name.clone(), ListenerConfig::uds(name).permissions(mode))
             }
         };
         if let Some(descriptors) = descriptors {

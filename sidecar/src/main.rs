@@ -2,6 +2,7 @@
 
 mod cli;
 mod manage;
+mod open;
 
 use std::error::Error;
 use std::io::Write;

@@ -1,19 +1,20 @@
-//! `vestibule keys`: from the arguments to the key file, and from its answer to the terminal.
+//! `vestibule keys`: from the arguments to the place of the keys, and from its answer to the terminal.
 
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vestibule::api_key::{KeyFormat, KeyRecord};
+use vestibule::api_key::{KeyFormat, KeyRecord, KeyStore as _, Peppers};
 use vestibule::clock::{Clock as _, SystemClock, Timestamp};
 use vestibule::entropy::SystemEntropy;
-use vestibule_sidecar::config::Config;
-use vestibule_sidecar::keys::{self, Fault, KeyFile, Mint, Minted, Missing};
+use vestibule_sidecar::keys::{self, Fault, Mint, Minted, Needs, Place, each_page};
 
-use crate::cli::{KeysCommand, Place, Source};
+use crate::cli::KeysCommand;
+use crate::open::open;
 
 /// Does what was asked, and prints the answer.
 pub(crate) fn run(command: &KeysCommand) -> Result<ExitCode, Box<dyn Error>> {
@@ -33,18 +34,28 @@ pub(crate) fn run(command: &KeysCommand) -> Result<ExitCode, Box<dyn Error>> {
         | KeysCommand::Export { place }
         | KeysCommand::Verify { place, .. } => place,
     };
-    let (file, brand) = open(place)?;
-    let desk = Desk { file, brand, now };
-    let (answer, code) = desk.serve(command)?;
-    print(&if place.json { answer.json } else { answer.text })?;
-    Ok(code)
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let desk = open(place, now).await?;
+        let (answer, code) = desk.serve(command).await?;
+        print(if place.json {
+            &answer.json
+        } else {
+            &answer.text
+        })?;
+        Ok(code)
+    })
 }
 
-/// The key file, and what new keys are made of.
-struct Desk {
-    file: KeyFile,
-    brand: Option<String>,
-    now: Timestamp,
+/// Where the keys are, and what new ones are made of.
+pub(crate) struct Desk {
+    pub(crate) place: Place,
+    pub(crate) brand: Option<String>,
+    pub(crate) opaque: bool,
+    pub(crate) peppers: Peppers,
+    pub(crate) now: Timestamp,
 }
 
 /// What is printed: for people, or for machines.
@@ -56,7 +67,7 @@ struct Answer {
 // === impl Desk ===
 
 impl Desk {
-    fn serve(&self, command: &KeysCommand) -> Result<(Answer, ExitCode), Box<dyn Error>> {
+    async fn serve(&self, command: &KeysCommand) -> Result<(Answer, ExitCode), Box<dyn Error>> {
         let answer = match command {
             KeysCommand::Create {
                 account,
@@ -64,17 +75,13 @@ impl Desk {
                 fields,
                 ..
             } => {
-                let minted = self.file.change(Missing::Begin, |keys| {
-                    keys::create(keys, (account, env), &fields.change(), &self.mint())
-                })?;
-                self.minted(&minted)
+                let change = fields.change();
+                let create =
+                    |keys: &mut _| keys::create(keys, (account, env), &change, &self.mint());
+                self.minted(&self.place.change(Needs::Nothing, create).await?)
             }
-            KeysCommand::List { account, .. } => self.list(account.as_deref())?,
-            KeysCommand::Show { id, .. } => {
-                let keys = self.file.read()?;
-                let path = self.file.path().display();
-                self.record(keys.get(id).map_err(|fault| fault.at(path))?)
-            }
+            KeysCommand::List { account, .. } => self.list(account.as_deref()).await?,
+            KeysCommand::Show { id, .. } => self.show(id).await?,
             KeysCommand::Update {
                 id,
                 fields,
@@ -85,8 +92,8 @@ impl Desk {
                 if *all_agents {
                     change = change.agents(None);
                 }
-                let updated = |keys: &mut _| keys::update(keys, id, &change, self.now);
-                self.record(&*self.file.change(Missing::Refuse, updated)?)
+                let update = |keys: &mut _| keys::update(keys, id, &change, self.now);
+                self.record(&*self.place.change(Needs::Key(id), update).await?)
             }
             KeysCommand::Rotate {
                 id,
@@ -94,25 +101,25 @@ impl Desk {
                 expires,
                 ..
             } => {
-                let minted = self.file.change(Missing::Refuse, |keys| {
-                    keys::rotate(keys, id, (*overlap, expires.as_ref()), &self.mint())
-                })?;
-                self.minted(&minted)
+                let terms = (*overlap, expires.as_ref());
+                let rotate = |keys: &mut _| keys::rotate(keys, id, terms, &self.mint());
+                self.minted(&self.place.change(Needs::Family(id), rotate).await?)
             }
             KeysCommand::Revoke { id, .. } => {
-                let revoked = |keys: &mut _| keys::revoke(keys, id, self.now);
-                self.record(&*self.file.change(Missing::Refuse, revoked)?)
+                let revoke = |keys: &mut _| keys::revoke(keys, id, self.now);
+                self.record(&*self.place.change(Needs::Key(id), revoke).await?)
             }
-            KeysCommand::Import { from, opaque, .. } => self.import(from, *opaque)?,
+            KeysCommand::Import { from, opaque, .. } => self.import(from, *opaque).await?,
             KeysCommand::Export { .. } => {
-                let text = keys::export(&self.file.read()?);
+                let text = keys::export(&self.place.reader()?).await;
+                let text = text.map_err(|fault| fault.at(&self.place))?;
                 let json = text.clone();
                 Answer { text, json }
             }
             KeysCommand::Verify { env, opaque, .. } => {
-                return self.verify(env.as_deref(), *opaque);
+                return self.verify(env.as_deref(), *opaque).await;
             }
-            KeysCommand::Pattern { .. } => return Err("a pattern needs no key file".into()),
+            KeysCommand::Pattern { .. } => return Err("a pattern needs no keys".into()),
         };
         Ok((answer, ExitCode::SUCCESS))
     }
@@ -122,6 +129,7 @@ impl Desk {
             brand: self.brand.as_deref().unwrap_or(DEFAULT_BRAND),
             now: self.now,
             entropy: &SystemEntropy,
+            peppers: &self.peppers,
         }
     }
 
@@ -142,12 +150,24 @@ impl Desk {
         }
     }
 
-    fn list(&self, account: Option<&str>) -> Result<Answer, Fault> {
-        let keys = self.file.read()?;
-        let wanted =
-            |record: &&KeyRecord| account.is_none_or(|name| record.principal().account() == name);
-        let records = keys.iter().map(AsRef::as_ref).filter(wanted);
-        let records: Vec<&KeyRecord> = records.collect();
+    async fn show(&self, id: &str) -> Result<Answer, Fault> {
+        let found = self.place.reader()?.get(id).await;
+        let found = found.map_err(|error| Fault::from(error).at(&self.place))?;
+        let record = found.ok_or_else(|| Fault::no_key(id).at(&self.place))?;
+        Ok(self.record(&record))
+    }
+
+    async fn list(&self, account: Option<&str>) -> Result<Answer, Fault> {
+        let reader = self.place.reader()?;
+        let mut records: Vec<Arc<KeyRecord>> = Vec::new();
+        let listed = each_page(&reader, |page| {
+            let wanted = |one: &&Arc<KeyRecord>| {
+                account.is_none_or(|name| one.principal().account() == name)
+            };
+            records.extend(page.iter().filter(wanted).cloned());
+        });
+        listed.await.map_err(|fault| fault.at(&self.place))?;
+        let records: Vec<&KeyRecord> = records.iter().map(AsRef::as_ref).collect();
         let json = records.iter().map(|record| keys::json(record, self.now));
         let json: Vec<Value> = json.collect();
         Ok(Answer {
@@ -156,34 +176,32 @@ impl Desk {
         })
     }
 
-    fn import(&self, from: &Path, opaque: bool) -> Result<Answer, Fault> {
+    async fn import(&self, from: &Path, opaque: bool) -> Result<Answer, Fault> {
         let lines = lines_of(from)?;
-        let format = made(KeyFormat::new(), opaque);
-        let count = self.file.change(Missing::Begin, |keys| {
-            let taken = keys::import(keys, &lines, &format, &self.mint());
-            taken.map_err(|fault| fault.at(from.display()))
-        })?;
+        let format = made(KeyFormat::new(), opaque || self.opaque);
+        let mint = self.mint();
+        let count = self.place.import((&lines, from), &format, &mint).await?;
         Ok(Answer {
             text: format!("{count} keys were taken\n"),
             json: line(&json!({ "imported": count })),
         })
     }
 
-    fn verify(
+    async fn verify(
         &self,
         env: Option<&str>,
         opaque: bool,
     ) -> Result<(Answer, ExitCode), Box<dyn Error>> {
-        let keys = self.file.read()?;
-        let mut format = made(format(self.brand.as_deref()), opaque);
+        let mut format = made(format(self.brand.as_deref()), opaque || self.opaque);
         if let Some(env) = env {
             format = format.environment(env);
         }
         let text = bounded(io::stdin(), KEY_MAX)
             .map_err(|cause| format!("the key cannot be read from standard input: {cause}"))?;
-        let verdict = keys::verify(&keys, text.trim(), &format, self.now);
-        let path = self.file.path().display();
-        let sentence = format!("{path}: {}", verdict.sentence());
+        let judge = (&format, &self.peppers);
+        let verdict = keys::verify(&self.place.reader()?, text.trim(), judge, self.now).await;
+        let verdict = verdict.map_err(|fault| fault.at(&self.place))?;
+        let sentence = format!("{}: {}", self.place, verdict.sentence());
         let known = verdict.record().map(|record| keys::json(record, self.now));
         let json = json!({
             "good": verdict.is_good(),
@@ -205,28 +223,6 @@ impl Desk {
             ExitCode::FAILURE
         };
         Ok((answer, code))
-    }
-}
-
-fn open(place: &Place) -> Result<(KeyFile, Option<String>), Box<dyn Error>> {
-    let brand = place.brand.clone();
-    match &place.source {
-        Source {
-            file: Some(file), ..
-        } => Ok((KeyFile::new(file), brand)),
-        Source {
-            config: Some(config),
-            ..
-        } => {
-            let keys = Config::read(config)?.keys;
-            let missing = || {
-                let config = config.display();
-                format!("{config}: [keys]: 'source' is missing; expected the path of a key file")
-            };
-            let file = keys.source.ok_or_else(missing)?;
-            Ok((KeyFile::new(file), brand.or(keys.brand)))
-        }
-        Source { .. } => Err("one of --file and --config is needed".into()),
     }
 }
 

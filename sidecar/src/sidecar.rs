@@ -18,7 +18,7 @@ use crate::config::{Address, Config};
 use crate::connection::Http;
 use crate::lifecycle::{Lifecycle, Order};
 use crate::listen::{self, Building, Failure, Listen, Manner, Services};
-use crate::socket::Socket;
+use crate::socket::{EVERYBODY, OWNER, Socket};
 use crate::stack::{self, Core, Proxy, Sources};
 use crate::start::StartError;
 
@@ -181,8 +181,9 @@ where
         stack::routes(&self.config)?;
         let life = Lifecycle::new(self.config.drain);
         let failure = Arc::new(Mutex::new(None));
-        let edge = socket(&self.config.listen)?;
-        let admin = self.config.admin.as_ref().map(socket).transpose()?;
+        let edge = socket(&self.config.listen, EVERYBODY)?;
+        let admin = self.config.admin.as_ref();
+        let admin = admin.map(|address| socket(address, OWNER)).transpose()?;
         let bound = |socket: &Socket| socket.address().clone();
         let (address, admin_address) = (bound(&edge), admin.as_ref().map(bound));
         let mut services: Services = Vec::new();
@@ -193,7 +194,8 @@ where
                 outlives_drain: true,
                 ..self.manner()
             };
-            let stack = Admin::new(Arc::clone(&life));
+            let is_private = matches!(socket.address(), Address::Unix(_));
+            let stack = Admin::new(Arc::clone(&life), is_private);
             let build = || -> Building<Admin> { Box::pin(async { Ok(stack) }) };
             let service = Listen::new(
                 socket,
@@ -285,8 +287,8 @@ impl fmt::Debug for Bound {
     }
 }
 
-fn socket(address: &Address) -> Result<Socket, StartError> {
-    Socket::bind(address).map_err(|source| StartError::Listen {
+fn socket(address: &Address, mode: u32) -> Result<Socket, StartError> {
+    Socket::bind(address, mode).map_err(|source| StartError::Listen {
         address: address.clone(),
         source,
     })

@@ -14,6 +14,7 @@ use crate::config::Address;
 pub(crate) struct Socket {
     address: Address,
     listener: Listener,
+    mode: u32,
 }
 
 #[derive(Debug)]
@@ -22,11 +23,18 @@ enum Listener {
     Unix(UnixListener),
 }
 
+/// Whoever shares the folder may connect, as whoever reaches a port may.
+pub(crate) const EVERYBODY: u32 = 0o666;
+
+/// Whoever may change keys is who started the process.
+pub(crate) const OWNER: u32 = 0o600;
+
 // === impl Socket ===
 
 impl Socket {
     /// Listens. Port 0 is replaced by the port that the system chose.
-    pub(crate) fn bind(address: &Address) -> io::Result<Self> {
+    /// Who may connect to a Unix socket, its mode says.
+    pub(crate) fn bind(address: &Address, mode: u32) -> io::Result<Self> {
         match address {
             Address::Tcp(address) => {
                 let listener = TcpListener::bind(address)?;
@@ -34,17 +42,18 @@ impl Socket {
                 Ok(Self {
                     address: Address::Tcp(listener.local_addr()?),
                     listener: Listener::Tcp(listener),
+                    mode,
                 })
             }
             Address::Unix(path) => {
                 remove_stale(path)?;
                 let listener = UnixListener::bind(path)?;
                 listener.set_nonblocking(true)?;
-                // Whoever shares the folder may connect, as whoever reaches a port may.
-                std::fs::set_permissions(path, PermissionsExt::from_mode(0o666))?;
+                std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
                 Ok(Self {
                     address: address.clone(),
                     listener: Listener::Unix(listener),
+                    mode,
                 })
             }
         }
@@ -53,6 +62,11 @@ impl Socket {
     /// Where it listens.
     pub(crate) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Who may connect, where it is a Unix socket.
+    pub(crate) const fn mode(&self) -> u32 {
+        self.mode
     }
 
     /// Gives the descriptor to whoever accepts on it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tower_layer::Layer;
-use vestibule::api_key::{KeyFormat, Keyring as _, Keys};
+use vestibule::api_key::{Keyring as _, Keys, LastUsed};
 use vestibule::clock::SharedClock;
 use vestibule::entropy::SharedEntropy;
 use vestibule::identity::{Assert, AssertLayer, Secret, Signer};
@@ -13,7 +13,7 @@ use vestibule::route::{Policy, Routes};
 use vestibule::stack::Api;
 use vestibule::{ApiLayer, ErrorFormat, Store, StoreKeyring};
 
-use crate::config::{self, Auth, Config, ConfigError, Idempotency, Identity, Route};
+use crate::config::{self, Auth, Config, ConfigError, Idempotency, Identity, KeySource, Route};
 use crate::lifecycle::Lifecycle;
 use crate::start::StartError;
 use crate::upstream::Upstream;
@@ -80,15 +80,18 @@ pub(crate) fn routes(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Opens the store, which goes by a clock of its own where several processes share it.
 async fn store(config: &Config, sources: &Sources) -> Result<Store, ConfigError> {
-    let address = &config.store.address;
-    let store = if address.starts_with("redis://") {
-        // It has a clock of its own, which all who share it go by.
-        Store::open(address).await
-    } else {
-        Store::with_clock(address, Arc::clone(&sources.clock))
-    };
-    store.map_err(|fault| fault_at(config, config.store.line, &fault))
+    let clock = Arc::clone(&sources.clock);
+    let opened = Store::open_under(&config.store.address, clock).await;
+    let store = opened.map_err(|fault| fault_at(config, config.store.line, &fault))?;
+    match &config.counters {
+        None => Ok(store),
+        Some(counters) => {
+            let counting = store.counting_at(&counters.address).await;
+            counting.map_err(|fault| fault_at(config, counters.line, &fault))
+        }
+    }
 }
 
 /// pingora's runtimes do not wait until the store has been dropped.
@@ -106,23 +109,27 @@ fn api(
     life: &Arc<Lifecycle>,
     store: Store,
 ) -> Result<ApiLayer<Store, StoreKeyring>, StartError> {
-    let keys = match &config.keys.source {
-        Some(file) => Keys::watch(file)?,
-        None => Keys::new([])?,
-    };
-    let keys = StoreKeyring::from(keys);
+    let keys = keyring(config, &store, sources)?;
     let shown = keys.clone();
     let mut builder = ApiLayer::builder(store, keys)
         .per_minute(config.limits.per_minute)
         .in_flight(config.limits.requests)
+        .keys(config.keys.format())
+        .peppers(config.keys.peppers.clone())
         .clock(Arc::clone(&sources.clock))
         .entropy(Arc::clone(&sources.entropy))
         .error_format(match config.error_format {
             config::ErrorFormat::Envelope => ErrorFormat::Envelope,
             config::ErrorFormat::Problem => ErrorFormat::Problem,
         });
-    if let Some(brand) = &config.keys.brand {
-        builder = builder.keys(KeyFormat::new().brand(brand.as_str()));
+    if config.keys.separate_codes {
+        builder = builder.separate_codes();
+    }
+    if config.keys.source == KeySource::Store {
+        let last_used = LastUsed::new(Arc::clone(&sources.clock));
+        builder = builder.last_used(last_used.clone());
+        tokio::spawn(last_used.write_to(shown.clone()));
+        life.manage(shown.clone());
     }
     for route in &config.routes {
         builder = builder.route(&route.pattern, policy(route));
@@ -131,6 +138,25 @@ fn api(
     let api = api.map_err(|fault| fault_at(config, 1, &fault))?;
     show(life, &api, shown);
     Ok(api)
+}
+
+fn keyring(config: &Config, store: &Store, sources: &Sources) -> Result<StoreKeyring, StartError> {
+    match &config.keys.source {
+        KeySource::None => Ok(Keys::new([])?.into()),
+        // Whoever writes the file says when keys were used, if anybody does.
+        KeySource::File(file) => Ok(Keys::watch(file)?.into()),
+        KeySource::Store => {
+            let fault = "it keeps no key records; [keys] source can be a file of them";
+            let keys = store.keyring(Arc::clone(&sources.clock));
+            Ok(keys.ok_or_else(|| {
+                fault_at(
+                    config,
+                    config.store.line,
+                    &format!("store {:?}: {fault}", config.store.address),
+                )
+            })?)
+        }
+    }
 }
 
 /// Shows how the stores are.

@@ -9,6 +9,7 @@ use http::{Extensions, HeaderMap, HeaderValue, Request};
 use super::digest::Peppers;
 use super::key::{ApiKey, KeyError, KeyFormat};
 use super::keyring::Keyring;
+use super::last_used::LastUsed;
 use super::record::{KeyRecord, Refusal};
 use crate::clock::{SharedClock, SystemClock};
 use crate::error::{ApiError, StoreError};
@@ -30,6 +31,7 @@ struct Rules {
     format: KeyFormat,
     peppers: Peppers,
     separate_codes: bool,
+    last_used: Option<LastUsed>,
     clock: SharedClock,
 }
 
@@ -43,6 +45,7 @@ impl<K> Authenticator<K> {
             format: KeyFormat::new(),
             peppers: Peppers::none(),
             separate_codes: false,
+            last_used: None,
             clock: SystemClock::shared(),
         };
         Self {
@@ -70,6 +73,13 @@ impl<K> Authenticator<K> {
     #[must_use]
     pub fn separate_codes(mut self) -> Self {
         self.rules_mut().separate_codes = true;
+        self
+    }
+
+    /// Where the keys that are let in are noted. Default: nowhere.
+    #[must_use]
+    pub fn last_used(mut self, last_used: LastUsed) -> Self {
+        self.rules_mut().last_used = Some(last_used);
         self
     }
 
@@ -140,7 +150,11 @@ impl<K: Keyring> Authenticator<K> {
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, ApiError> {
         let key = self.rules.key(headers)?;
         let record = self.find(&key).await?.ok_or_else(unknown)?;
-        self.rules.admit(&record)
+        let principal = self.rules.admit(&record)?;
+        if let Some(last_used) = &self.rules.last_used {
+            last_used.note(&record);
+        }
+        Ok(principal)
     }
 
     /// The caller by the record as it is now, whom an older one spoke for.

@@ -143,6 +143,11 @@ impl Peppers {
             .map_or_else(|| Digest::plain(key), |pepper| pepper.digest(key))
     }
 
+    /// Whether there is a pepper of this id.
+    pub fn has(&self, id: &str) -> bool {
+        self.0.iter().any(|pepper| *pepper.id == *id)
+    }
+
     /// The digests under which a key may have been stored, the likeliest first.
     ///
     /// The plain one comes last, so that a pepper can be introduced without handing out
@@ -185,6 +190,7 @@ mod tests {
             .collect();
         assert_eq!(ids, [Some("new".into()), Some("old".into()), None]);
         assert_eq!(peppers.digest(&key).pepper(), Some("new"));
+        assert!(peppers.has("old") && !peppers.has("other"));
         assert_eq!(Peppers::none().digest(&key), Digest::plain(&key));
     }
 

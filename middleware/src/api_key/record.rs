@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::digest::{Digest, Peppers};
 use super::key::ApiKey;
+use super::last_used::Noted;
 use crate::clock::Timestamp;
 use crate::principal::Principal;
 
@@ -23,6 +24,7 @@ pub struct KeyRecord {
     expires: Option<Timestamp>,
     revoked: Option<Timestamp>,
     last_used: Option<Timestamp>,
+    noted: Noted,
 }
 
 /// Builds a [`KeyRecord`].
@@ -165,6 +167,11 @@ impl KeyRecord {
     /// When the key was last seen, as far as its store knows.
     pub const fn last_used(&self) -> Option<Timestamp> {
         self.last_used
+    }
+
+    /// When this process noted that the key was used.
+    pub(super) const fn noted(&self) -> &Noted {
+        &self.noted
     }
 
     /// The same record with changes; unless it is given, it gets a version of its own.
@@ -326,6 +333,7 @@ impl KeyRecordBuilder {
             expires: self.expires,
             revoked: self.revoked,
             last_used: self.last_used,
+            noted: Noted::default(),
         })
     }
 

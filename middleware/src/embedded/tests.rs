@@ -14,9 +14,21 @@ use crate::context::{CorrelationId, Fingerprint};
 use crate::error::StoreErrorKind;
 use crate::idempotency::{IdempotencyKey, KeptResponse};
 use crate::route::UpstreamKind;
-use crate::testing::{ManualClock, Subject};
+use crate::testing::{KeySubject, ManualClock, Subject};
 
 crate::store_conformance!(conformance, || Embedded::new());
+crate::keystore_conformance!(keyring_conformance, || Keyrings(Embedded::new()));
+
+/// The key records of a file that lasts as long as they.
+struct Keyrings(Embedded);
+
+impl KeySubject for Keyrings {
+    type Store = Keyring;
+
+    fn store(&self) -> Keyring {
+        self.0.store.keyring()
+    }
+}
 
 struct Embedded {
     // Dropped before the folder that its file is in.

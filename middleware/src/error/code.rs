@@ -132,6 +132,7 @@ table! {
     INVALID_TEMPLATE_LANGUAGE = UNPROCESSABLE_ENTITY Validation "invalid_template_language";
     INVALID_TEMPLATE_NAME = UNPROCESSABLE_ENTITY Validation "invalid_template_name";
     INVALID_TEMPLATE_PARAMETERS = UNPROCESSABLE_ENTITY Validation "invalid_template_parameters";
+    KEY_CHANGE_REFUSED = UNPROCESSABLE_ENTITY Validation "key_change_refused";
     MISSING_REQUIRED_FIELD = UNPROCESSABLE_ENTITY Validation "missing_required_field";
     OUTSIDE_24H_WINDOW = UNPROCESSABLE_ENTITY Validation "outside_24h_window";
     TEMPLATE_NOT_FOUND = UNPROCESSABLE_ENTITY Validation "template_not_found";

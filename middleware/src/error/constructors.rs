@@ -74,6 +74,13 @@ impl ApiError {
         .retry_after(SOON)
     }
 
+    /// 422: key records were not changed; `reason` is a word for it, and `id` whose it is.
+    pub fn key_change_refused(message: String, reason: &'static str, id: &str) -> Self {
+        Self::new(Code::KEY_CHANGE_REFUSED, message)
+            .extra("reason", reason)
+            .extra("id", id)
+    }
+
     fn challenge(self) -> Self {
         self.header(
             WWW_AUTHENTICATE,

@@ -9,7 +9,7 @@ use super::ApiLayer;
 use super::admission::Admission;
 use super::admit::Gate;
 use super::edge::{Places, Rules};
-use crate::api_key::{Authenticator, KeyFormat, Keyring, Peppers};
+use crate::api_key::{Authenticator, KeyFormat, Keyring, LastUsed, Peppers};
 use crate::budget::Budget;
 use crate::clock::{SharedClock, SystemClock};
 use crate::correlation_id::CorrelateLayer;
@@ -100,6 +100,12 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
     /// Refuses revoked and expired keys under codes of their own.
     pub fn separate_codes(mut self) -> Self {
         self.authenticator = self.authenticator.separate_codes();
+        self
+    }
+
+    /// Where the keys that are let in are noted; nowhere by default.
+    pub fn last_used(mut self, last_used: LastUsed) -> Self {
+        self.authenticator = self.authenticator.last_used(last_used);
         self
     }
 

@@ -46,7 +46,7 @@ pub use self::address::{Address, Target};
 pub use self::drain::Drain;
 pub use self::error::ConfigError;
 pub use self::identity::Identity;
-pub use self::keys::Keys;
+pub use self::keys::{KeySource, Keys};
 pub use self::limits::Limits;
 pub use self::route::{Auth, Idempotency, Route};
 pub use self::store::Store;
@@ -66,6 +66,9 @@ pub struct Config {
     pub admin: Option<Address>,
     /// `store`: where counters and records are kept; by default in a file beside this one.
     pub store: Store,
+    /// `counters`: where requests are counted, if not in the store: a Redis beside a
+    /// `postgres://` store, which otherwise counts in memory.
+    pub counters: Option<Store>,
     /// `error_format`: how refusals are written; the envelope by default.
     pub error_format: ErrorFormat,
     /// `threads`: workers of the listener; by default one for each processor that the
@@ -137,6 +140,10 @@ impl Config {
             store: match top.take("store") {
                 Some(entry) => Store::parse(entry, folder)?,
                 None => Store::beside(folder),
+            },
+            counters: match top.take("counters") {
+                Some(entry) => Some(Store::parse(entry, folder)?),
+                None => None,
             },
             error_format: match top.take("error_format") {
                 Some(entry) => entry.text(ErrorFormat::parse)?,

@@ -7,9 +7,9 @@ use super::value::Entry;
 
 /// Where counters and records are kept.
 ///
-/// `file:PATH`, which outlasts the process and belongs to one at a time; `redis://HOST`,
-/// which several share; or `memory:`, which ends with the process, and with it what
-/// protects a repeated request from being executed twice.
+/// `file:PATH`, which outlasts the process and belongs to one at a time; `redis://HOST` and
+/// its kin, or `postgres://HOST/DATABASE`, which several share; or `memory:`, which ends with
+/// the process, and with it what protects a repeated request from being executed twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     /// The address, in which a file is named from the folder of the configuration.

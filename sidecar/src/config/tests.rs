@@ -12,7 +12,9 @@ fn reads_the_whole_vocabulary() {
     assert_eq!(config.admin.unwrap().to_string(), "127.0.0.1:9090");
     assert_eq!(config.error_format, ErrorFormat::Problem);
     assert_eq!((config.threads, config.http2), (2, false));
-    assert_eq!(config.keys.source.unwrap(), Path::new("etc/keys.json"));
+    let source = KeySource::File(PathBuf::from("etc/keys.json"));
+    assert_eq!(config.keys.source, source);
+    assert!(config.keys.opaque && config.keys.separate_codes);
     assert_eq!(config.keys.brand.as_deref(), Some("mk"));
     assert_eq!(config.identity.secret.as_deref(), Some(SECRET));
     assert_eq!(config.limits.per_minute, 120);
@@ -119,6 +121,63 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
 }
 
 #[test]
+fn the_key_records_are_nowhere_in_a_file_or_in_the_store() {
+    for (line, want) in [
+        ("", KeySource::None),
+        ("source = 'store'", KeySource::Store),
+        ("source = './store'", KeySource::File("etc/./store".into())),
+    ] {
+        let config = parse(&format!("{MINIMAL}[keys]\n{line}")).unwrap();
+        assert_eq!(config.keys.source, want, "{line}");
+        assert!(!config.keys.opaque && !config.keys.separate_codes, "{line}");
+    }
+}
+
+#[test]
+fn a_pepper_is_read_from_where_it_stands_and_shown_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pepper"), "canary-of-sixteen-bytes\n").unwrap();
+    std::fs::write(folder.path().join("weak"), "canary\n").unwrap();
+    let path = folder.path().join("c.toml");
+    let parsed = |text: &str| {
+        let text = format!("{MINIMAL}[[keys.pepper]]\n{text}");
+        Config::parse(&path, &text)
+    };
+    let config = parsed("id = 'p1'\nfile = 'pepper'").unwrap();
+    assert!(config.keys.peppers.has("p1"));
+    assert!(!format!("{config:?}").contains("canary"));
+    for (text, want) in [
+        (
+            "id = 'p1'\nfile = 'weak'",
+            "[[keys.pepper]] file: a pepper has 6 bytes; it must have 16 or more",
+        ),
+        (
+            "id = 'p1'",
+            "[[keys.pepper]] id: its secret is missing; give 'file' or 'env'",
+        ),
+        (
+            "id = 'p1'\nfile = 'pepper'\nenv = 'PEPPER'",
+            "[[keys.pepper]] file: give 'file' or 'env', not both",
+        ),
+        (
+            "id = 'p 1'\nfile = 'pepper'",
+            "[[keys.pepper]] id = 'p 1': expected 1 to 64 visible ASCII characters",
+        ),
+        (
+            "id = 'p1'\nenv = 'VESTIBULE_NOBODY_SETS_THIS'",
+            "[[keys.pepper]] env = 'VESTIBULE_NOBODY_SETS_THIS': expected a variable of the environment",
+        ),
+        (
+            "file = 'pepper'",
+            "[[keys.pepper]]: 'id' is missing; expected the name that stands beside its digests",
+        ),
+    ] {
+        let said = parsed(text).unwrap_err().to_string();
+        assert!(said.ends_with(want), "{said}");
+    }
+}
+
+#[test]
 fn a_secret_is_shown_nowhere() {
     let config = parse(WHOLE).unwrap();
     assert!(!format!("{config:?}").contains(SECRET));
@@ -221,6 +280,8 @@ const FAULTS: &[(&str, &str)] = &[
     ),
 ];
 
+const MINIMAL: &str = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n";
+
 const SECRET: &str = "canary-canary-canary-canary-canary";
 
 const WHOLE: &str = r#"
@@ -234,6 +295,8 @@ http2    = false
 [keys]
 source = "keys.json"
 brand  = "mk"
+opaque = true
+separate_codes = true
 [identity]
 secret = "canary-canary-canary-canary-canary"
 [limits]

@@ -21,6 +21,8 @@ pub struct Mint<'a> {
     pub now: Timestamp,
     /// Where the secret comes from; it must be cryptographically strong.
     pub entropy: &'a dyn Entropy,
+    /// What their digests are made with.
+    pub peppers: &'a Peppers,
 }
 
 /// A new key. Its `Debug` shows nothing of the secret.
@@ -74,7 +76,7 @@ impl Mint<'_> {
         secret: &ApiKey<'_>,
         account: &str,
     ) -> vestibule::api_key::KeyRecordBuilder {
-        KeyRecord::of(secret, &Peppers::none(), self.id(), account)
+        KeyRecord::of(secret, self.peppers, self.id(), account)
     }
 
     /// Ids sort by the moment of their making.
@@ -167,8 +169,10 @@ mod tests {
             brand: "mk",
             now: NOW,
             entropy: &SystemEntropy,
+            peppers: &NONE,
         }
     }
 
+    static NONE: Peppers = Peppers::none();
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_000);
 }

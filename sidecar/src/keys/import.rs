@@ -1,9 +1,11 @@
-//! `keys import`: records from elsewhere, as JSON Lines, all of them or none.
+//! `keys import`: records from elsewhere, as JSON Lines.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use ulid::Ulid;
 use vestibule::api_key::{KeyError, KeyFormat, KeyRecord, Peppers};
 
 use super::create::Mint;
@@ -12,9 +14,7 @@ use super::set::KeySet;
 
 /// Takes one record a line, and tells how many there were.
 ///
-/// A line is a record of the key file, with its `digest`, or with the `secret` itself in
-/// its place, of which only the digest is kept. Without an `id` it gets one. Empty lines
-/// are skipped.
+/// A record that is there already, as it is, is passed over.
 ///
 /// # Errors
 ///
@@ -26,7 +26,42 @@ pub fn import(
     format: &KeyFormat,
     mint: &Mint<'_>,
 ) -> Result<usize, Fault> {
-    let mut taken = Taken::of(keys);
+    let records = judge(Taken::of(keys), lines, format, mint)?;
+    let count = records.len();
+    for record in records {
+        // What is there is the same, and knows when it was used.
+        if !keys.has(record.principal().key_id()) {
+            keys.put(record);
+        }
+    }
+    Ok(count)
+}
+
+/// Reads one record a line.
+///
+/// A line is a record of the key file, with its `digest`, or with the `secret` itself in
+/// its place, of which only the digest is kept. Without an `id` it gets one that follows
+/// from the digest, so that the same line is the same key when it is taken again. Empty
+/// lines are skipped.
+///
+/// # Errors
+///
+/// [`Fault`] names each line, its field, what was found and what is allowed; a secret is
+/// never repeated.
+pub fn read(
+    lines: &str,
+    format: &KeyFormat,
+    mint: &Mint<'_>,
+) -> Result<Vec<Arc<KeyRecord>>, Fault> {
+    judge(Taken::of(&KeySet::default()), lines, format, mint)
+}
+
+fn judge(
+    mut taken: Taken<'_>,
+    lines: &str,
+    format: &KeyFormat,
+    mint: &Mint<'_>,
+) -> Result<Vec<Arc<KeyRecord>>, Fault> {
     let (mut records, mut faults) = (Vec::new(), Vec::new());
     for (index, line) in lines.lines().enumerate() {
         if line.trim().is_empty() {
@@ -39,31 +74,32 @@ pub fn import(
             Err(fault) => faults.push(fault.at(format_args!("line {number}"))),
         }
     }
-    if !faults.is_empty() {
-        return Err(summary(&faults));
+    if faults.is_empty() {
+        Ok(records)
+    } else {
+        Err(summary(&faults))
     }
-    let count = records.len();
-    records.into_iter().for_each(|record| keys.put(record));
-    Ok(count)
 }
 
 /// Who has an id or a digest already.
-struct Taken {
+struct Taken<'a> {
+    keys: &'a KeySet,
     ids: HashMap<Box<str>, String>,
     digests: HashMap<[u8; 32], String>,
 }
 
 // === impl Taken ===
 
-impl Taken {
-    fn of(keys: &KeySet) -> Self {
+impl<'a> Taken<'a> {
+    fn of(keys: &'a KeySet) -> Self {
         let here = |record: &Arc<KeyRecord>| {
             let id = record.principal().key_id();
             (*record.digest().as_bytes(), format!("the file's {id}"))
         };
         let id = |record: &Arc<KeyRecord>| record.principal().key_id().into();
         Self {
-            ids: keys.iter().map(|r| (id(r), "the file".into())).collect(),
+            keys,
+            ids: keys.iter().map(|r| (id(r), HELD.into())).collect(),
             digests: keys.iter().map(here).collect(),
         }
     }
@@ -71,7 +107,11 @@ impl Taken {
     fn admit(&mut self, record: Arc<KeyRecord>, line: usize) -> Result<Arc<KeyRecord>, Fault> {
         let id = record.principal().key_id();
         let place = format!("line {line}");
-        if let Some(other) = self.ids.insert(id.into(), place.clone()) {
+        let other = self.ids.insert(id.into(), place.clone());
+        if other.as_deref() == Some(HELD) && self.holds(&record) {
+            return Ok(record);
+        }
+        if let Some(other) = other {
             return Err(Fault::new(format!("id: {other} has {id:?} already")));
         }
         let digest = *record.digest().as_bytes();
@@ -80,6 +120,25 @@ impl Taken {
             None => Ok(record),
         }
     }
+
+    /// Whether this very record was there before.
+    fn holds(&self, record: &KeyRecord) -> bool {
+        self.keys
+            .get(record.principal().key_id())
+            .is_ok_and(|held| {
+                held.digest() == record.digest()
+                    && held.principal().version() == record.principal().version()
+            })
+    }
+}
+
+/// An id that is the same whenever the same key is taken, and tells nothing of its digest.
+fn id_of(digest: &Value) -> String {
+    let text = |field: &str| digest[field].as_str().unwrap_or_default().to_lowercase();
+    let name = format!("vestibule import {} {}", text("pepper"), text("value"));
+    let hash = Sha256::digest(name);
+    let bytes = hash.first_chunk().expect("32 bytes begin with 16");
+    format!("key_{}", Ulid::from_bytes(*bytes))
 }
 
 fn parse(line: &str, format: &KeyFormat, mint: &Mint<'_>) -> Result<Arc<KeyRecord>, Fault> {
@@ -93,10 +152,11 @@ fn parse(line: &str, format: &KeyFormat, mint: &Mint<'_>) -> Result<Arc<KeyRecor
         }
     };
     if let Some(secret) = fields.remove("secret") {
-        replace_secret(&mut fields, &secret, format)?;
+        replace_secret(&mut fields, &secret, format, mint.peppers)?;
     }
     if fields.get("id").is_none_or(Value::is_null) {
-        fields.insert("id".into(), mint.id().into());
+        let digest = fields.get("digest").unwrap_or(&Value::Null);
+        fields.insert("id".into(), id_of(digest).into());
     }
     Ok(KeyRecord::from_json(&Value::Object(fields))?)
 }
@@ -106,6 +166,7 @@ fn replace_secret(
     fields: &mut Map<String, Value>,
     secret: &Value,
     format: &KeyFormat,
+    peppers: &Peppers,
 ) -> Result<(), Fault> {
     let refused = |why: &str| Fault::new(format!("secret: {why}"));
     if fields.get("digest").is_some_and(|digest| !digest.is_null()) {
@@ -125,7 +186,7 @@ fn replace_secret(
     }
     let tells_env = env.is_some();
     // The id and the account here are none of its own; those of the line stand.
-    let record = KeyRecord::of(&key, &Peppers::none(), "_", "_").build();
+    let record = KeyRecord::of(&key, peppers, "_", "_").build();
     let known = record.to_json();
     for field in ["digest", "prefix", "last_four"] {
         fields.insert(field.into(), known[field].clone());
@@ -148,6 +209,9 @@ fn summary(faults: &[Fault]) -> Fault {
     }
     Fault::new(text)
 }
+
+/// Where a record is that was there before.
+const HELD: &str = "the file";
 
 /// As many as one screen shows.
 const FAULTS_SHOWN: usize = 20;
@@ -173,17 +237,25 @@ mod tests {
         assert_eq!(record.principal().environment(), "live");
     }
 
-    #[test]
-    fn what_is_exported_is_imported() {
+    #[tokio::test]
+    async fn what_is_exported_is_imported() {
         let plain = format!("{{\"account\":\"a\",\"secret\":\"{KEY}\",\"scopes\":[\"a:b\"]}}");
         let hashed = hashed("k2", &"ab".repeat(32));
         let mut keys = KeySet::default();
         assert_eq!(take(&mut keys, &format!("{plain}\n{hashed}")).unwrap(), 2);
         assert_eq!(keys.get("k2").unwrap().digest().pepper(), Some("p1"));
-        let lines = export(&keys);
+        let exported = async |keys: &KeySet| export(&keys.keyring().unwrap()).await.unwrap();
+        let lines = exported(&keys).await;
         let mut again = KeySet::default();
         assert_eq!(take(&mut again, &lines).unwrap(), 2);
-        assert_eq!(export(&again), lines);
+        assert_eq!(exported(&again).await, lines);
+        assert_eq!(take(&mut again, &lines).unwrap(), 2, "they are there");
+        assert_eq!(
+            take(&mut again, &plain).unwrap(),
+            1,
+            "its id follows from its key"
+        );
+        assert_eq!(again.iter().count(), 2);
         assert!(!lines.contains(KEY) && !lines.contains("secret"));
     }
 
@@ -285,6 +357,7 @@ mod tests {
             brand: "mk",
             now: Timestamp::from_unix_seconds(1_000),
             entropy: &SystemEntropy,
+            peppers: &Peppers::none(),
         };
         import(keys, lines, &KeyFormat::new(), &mint)
     }

@@ -96,7 +96,7 @@ fn successor(old: &KeyRecord, expires: Option<&Expiry>, mint: &Mint<'_>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use vestibule::api_key::{Digest, KeyRecordBuilder};
+    use vestibule::api_key::{Digest, KeyRecordBuilder, Peppers};
     use vestibule::entropy::SystemEntropy;
 
     use super::*;
@@ -183,8 +183,11 @@ mod tests {
             brand: "mk",
             now: at(now),
             entropy: &SystemEntropy,
+            peppers: &NONE,
         }
     }
+
+    static NONE: Peppers = Peppers::none();
 
     const fn at(seconds: u64) -> Timestamp {
         Timestamp::from_unix_seconds(seconds)

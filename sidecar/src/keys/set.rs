@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use vestibule::api_key::{KeyRecord, Keys};
+use vestibule::api_key::{KeyChange, KeyRecord, Keys};
 
 use super::fault::Fault;
 
@@ -20,8 +20,7 @@ impl KeySet {
     ///
     /// [`Fault`] where there is none.
     pub fn get(&self, id: &str) -> Result<&Arc<KeyRecord>, Fault> {
-        let missing = || Fault::new(format!("there is no key with the id {id:.80?}"));
-        self.0.get(id).ok_or_else(missing)
+        self.0.get(id).ok_or_else(|| Fault::no_key(id))
     }
 
     /// Whether there is a key with this id.
@@ -37,6 +36,19 @@ impl KeySet {
     /// The records, in the order of their ids, which is that of their making.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<KeyRecord>> {
         self.0.values()
+    }
+
+    /// What makes these keys of those, which were their state before.
+    pub fn changes_since(&self, before: &Self) -> Vec<KeyChange> {
+        let change = |record: &Arc<KeyRecord>| {
+            let record = Arc::clone(record);
+            match before.0.get(record.principal().key_id()) {
+                None => Some(KeyChange::create(record)),
+                Some(old) if record.principal().version() == old.principal().version() => None,
+                Some(old) => Some(KeyChange::update(record, old)),
+            }
+        };
+        self.iter().filter_map(change).collect()
     }
 
     /// The records as a keyring.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use vestibule::api_key::{KeyError, KeyFormat, KeyRecord, Peppers, Refusal};
+use vestibule::api_key::{KeyError, KeyFormat, KeyRecord, KeyStore, Peppers, Refusal};
 use vestibule::clock::Timestamp;
 
-use super::set::KeySet;
+use super::fault::Fault;
+use super::place::each_page;
 use super::view::moment;
 
 /// What would become of a request with a key, in the order in which it is judged.
@@ -27,31 +28,49 @@ pub enum Verdict {
     Refused(Arc<KeyRecord>, Refusal),
 }
 
-/// Judges a text as a sidecar of this format does.
-pub fn verify(keys: &KeySet, text: &str, format: &KeyFormat, now: Timestamp) -> Verdict {
+/// Judges a text as a sidecar of this format and these peppers does.
+///
+/// # Errors
+///
+/// [`Fault`] where the keys cannot be looked up.
+pub async fn verify(
+    keys: &impl KeyStore,
+    text: &str,
+    (format, peppers): (&KeyFormat, &Peppers),
+    now: Timestamp,
+) -> Result<Verdict, Fault> {
     let key = match format.parse(text) {
         Ok(key) => key,
-        Err(error) => return Verdict::NoKey(error),
+        Err(error) => return Ok(Verdict::NoKey(error)),
     };
-    let digest = Peppers::none().digest(&key);
-    let Some(record) = keys.iter().find(|record| record.digest().confirms(&digest)) else {
-        let under_pepper = |record: &&Arc<KeyRecord>| record.digest().pepper().is_some();
-        let peppered = keys.iter().filter(under_pepper).count();
-        return Verdict::Unknown { peppered };
+    for digest in peppers.candidates(&key) {
+        let found = keys.find(&digest).await?;
+        if let Some(record) = found.filter(|record| record.digest().confirms(&digest)) {
+            return Ok(Verdict::of(record, format, now));
+        }
+    }
+    let foreign = |record: &&Arc<KeyRecord>| {
+        let pepper = record.digest().pepper();
+        pepper.is_some_and(|id| !peppers.has(id))
     };
-    let record = Arc::clone(record);
-    if !format.serves(record.principal().environment()) {
-        return Verdict::Elsewhere(record);
-    }
-    match record.admit(now).err() {
-        None => Verdict::Good(record),
-        Some(refusal) => Verdict::Refused(record, refusal),
-    }
+    let mut peppered = 0;
+    each_page(keys, |page| peppered += page.iter().filter(foreign).count()).await?;
+    Ok(Verdict::Unknown { peppered })
 }
 
 // === impl Verdict ===
 
 impl Verdict {
+    fn of(record: Arc<KeyRecord>, format: &KeyFormat, now: Timestamp) -> Self {
+        if !format.serves(record.principal().environment()) {
+            return Self::Elsewhere(record);
+        }
+        match record.admit(now).err() {
+            None => Self::Good(record),
+            Some(refusal) => Self::Refused(record, refusal),
+        }
+    }
+
     /// Whether the key is let in.
     pub const fn is_good(&self) -> bool {
         matches!(self, Self::Good(_))
@@ -124,12 +143,12 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use vestibule::api_key::{Digest, KeyRecordBuilder};
+    use vestibule::api_key::{Digest, KeyRecordBuilder, Keys, Pepper};
 
     use super::*;
 
-    #[test]
-    fn every_verdict_has_its_word_and_its_sentence() {
+    #[tokio::test]
+    async fn every_verdict_has_its_word_and_its_sentence() {
         let mistyped = KEY.replace("2d9f", "2d9e");
         let (any, test) = (KeyFormat::new(), KeyFormat::new().environment("test"));
         let revoked = "key_1 of account acc_1 was revoked at 1970-01-01T00:16:40Z";
@@ -147,12 +166,12 @@ mod tests {
             (KEY, &any, key().revoked(NOW), "revoked", revoked),
             (KEY, &any, key().expires(NOW), "expired", expired),
         ] {
-            judged((text, format), record, word, sentence);
+            judged((text, format), record, word, sentence).await;
         }
     }
 
-    #[test]
-    fn an_opaque_key_tells_its_environment_by_its_record() {
+    #[tokio::test]
+    async fn an_opaque_key_tells_its_environment_by_its_record() {
         let opaque = KeyFormat::new().opaque();
         let live = KeyFormat::new().opaque().environment("live");
         let elsewhere = "theirs of account acc_1 belongs to the environment test";
@@ -160,18 +179,35 @@ mod tests {
             (&opaque, "good", "it is good: theirs of account acc_1"),
             (&live, "environment", elsewhere),
         ] {
-            judged((OPAQUE, format), theirs(), word, sentence);
+            judged((OPAQUE, format), theirs(), word, sentence).await;
         }
     }
 
-    fn judged(
+    #[tokio::test]
+    async fn a_key_is_looked_up_under_the_peppers_that_are_at_hand() {
+        let pepper = |id: &str| Pepper::new(id, &[7; 16]).unwrap();
+        let key = KeyFormat::new().parse(KEY).unwrap();
+        let record = KeyRecord::of(&key, &Peppers::new([pepper("p1")]), "k", "a");
+        let keys = Keys::new([record.build()]).unwrap();
+        for (peppers, word) in [
+            (vec![pepper("p2"), pepper("p1")], "good"),
+            (vec![pepper("p2")], "unknown"),
+        ] {
+            let peppers = Peppers::new(peppers);
+            let verdict = verify(&keys, KEY, (&KeyFormat::new(), &peppers), NOW).await;
+            assert_eq!(verdict.unwrap().word(), word);
+        }
+    }
+
+    async fn judged(
         (text, format): (&str, &KeyFormat),
         record: KeyRecordBuilder,
         word: &str,
         sentence: &str,
     ) {
-        let keys = KeySet::from_iter([record.build()]);
-        let verdict = verify(&keys, text, format, NOW);
+        let keys = Keys::new([record.build()]).unwrap();
+        let verdict = verify(&keys, text, (format, &Peppers::none()), NOW).await;
+        let verdict = verdict.unwrap();
         let said = verdict.sentence();
         assert_eq!(verdict.word(), word, "{said}");
         assert!(said.starts_with(sentence), "{said}");

@@ -138,12 +138,13 @@ async fn the_service_is_told_who_is_calling_and_not_with_which_key() {
 #[tokio::test]
 async fn what_cannot_be_started_says_why() {
     use vestibule_sidecar::Sidecar;
+    use vestibule_sidecar::config::KeySource;
     let held = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = held.local_addr().unwrap();
     let good = || super::world::config("127.0.0.1:1", OPEN);
     let fault = |config| Sidecar::new(config).spawn().unwrap_err().to_string();
     let mut config = good();
-    config.keys.source = Some("nowhere.json".into());
+    config.keys.source = KeySource::File("nowhere.json".into());
     assert_eq!(fault(config), "the keys cannot be read");
     let mut config = good();
     config.store.address = "redis://r".to_owned();

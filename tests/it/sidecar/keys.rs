@@ -153,7 +153,7 @@ async fn within_a_second(edge: SocketAddr, made: &Value, want: u16) -> bool {
     false
 }
 
-async fn status(edge: SocketAddr, made: &Value) -> u16 {
+pub(super) async fn status(edge: SocketAddr, made: &Value) -> u16 {
     let bearer = format!("Bearer {}", text(&made["secret"]));
     let request = Request::get("/")
         .header("host", "h")
@@ -178,12 +178,17 @@ fn answer(folder: &Path, arguments: &str) -> Value {
 }
 
 fn keys(folder: &Path, arguments: &str, input: &str) -> Output {
+    let file = folder.join("keys.json");
+    keys_at(&["--file", file.to_str().unwrap()], arguments, input)
+}
+
+/// Runs a command on the keys of a place.
+pub(super) fn keys_at(place: &[&str], arguments: &str, input: &str) -> Output {
     let mut command = Command::new(binary("vestibule"));
     command
         .arg("keys")
         .args(arguments.split(' '))
-        .arg("--file")
-        .arg(folder.join("keys.json"))
+        .args(place)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -193,7 +198,7 @@ fn keys(folder: &Path, arguments: &str, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 

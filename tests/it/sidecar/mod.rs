@@ -9,6 +9,7 @@ mod connections;
 mod crash;
 mod drain;
 mod faults;
+mod key_places;
 mod keys;
 mod layers;
 mod messages;

@@ -96,6 +96,7 @@ impl Keyring {
         changes: Vec<&KeyChange>,
     ) -> Result<(), KeyWriteError> {
         let mut call = Call::default().key(self.place(&caller));
+        let mut created = Vec::new();
         for change in changes {
             let id = change.record.principal().key_id();
             let held = self.record(&caller, id).await?;
@@ -104,6 +105,7 @@ impl Keyring {
             }
             if held.is_none() {
                 self.enter(&caller, &change.record).await?;
+                created.push(&*change.record);
             }
             let version = |record: &KeyRecord| hex(record.principal().version());
             call = call
@@ -117,15 +119,26 @@ impl Keyring {
         }
         let reply = self.store.run(Step::WriteKeys, &call).await?;
         let conflict: String = from_redis_value(reply).map_err(unreadable)?;
-        match conflict.as_str() {
-            "" => Ok(()),
-            id => Err(KeyWriteError::Conflict { id: id.into() }),
+        if !conflict.is_empty() {
+            return Err(KeyWriteError::Conflict {
+                id: conflict.into(),
+            });
         }
+        for record in created {
+            self.must_be_found(&caller, record).await?;
+        }
+        Ok(())
     }
 
-    /// Enters a key that is new under its id and its digest.
+    /// Enters a key that is new under its digest and its id.
     async fn enter(&self, caller: &Caller, record: &KeyRecord) -> Result<(), KeyWriteError> {
         let id = record.principal().key_id();
+        let (place, pointer) = (self.digest(record.digest()), pointer(caller, id));
+        let held: Option<String> = self.ask("SET", &place, &[&pointer, "NX", "GET"]).await?;
+        if let Some(held) = held.filter(|held| *held != pointer) {
+            self.must_lead_nowhere(&held, record).await?;
+            self.ask::<()>("SET", &place, &[&pointer]).await?;
+        }
         let call = Call::default()
             .key(self.common("homes"))
             .key(self.common("ids"))
@@ -133,28 +146,46 @@ impl Keyring {
             .arg(caller.as_str());
         let reply = self.store.run(Step::EnterKey, &call).await?;
         let home: String = from_redis_value(reply).map_err(unreadable)?;
-        if home != caller.as_str() {
-            return Err(KeyWriteError::Conflict { id: id.into() });
+        if home == caller.as_str() {
+            Ok(())
+        } else {
+            Err(KeyWriteError::Conflict { id: id.into() })
         }
-        let pointer = format!("{}\n{id}", caller.as_str());
-        let place = self.digest(record.digest());
-        let held: Option<String> = self.ask("SET", &place, &[&pointer, "NX", "GET"]).await?;
-        let Some(held) = held.as_deref().and_then(Pointer::parse) else {
+    }
+
+    /// What leads from a digest to another id may be left from a command that ended half-way.
+    async fn must_lead_nowhere(
+        &self,
+        pointer: &str,
+        record: &KeyRecord,
+    ) -> Result<(), KeyWriteError> {
+        let Some(pointer) = Pointer::parse(pointer) else {
             return Ok(());
         };
-        if held.id == id {
-            return Ok(());
-        }
-        let other = self.record(&held.caller, &held.id).await?;
+        let other = self.record(&pointer.caller, &pointer.id).await?;
         if other.is_some_and(|other| other.digest() == record.digest()) {
-            return Err(KeyWriteError::SameDigest {
-                id: id.into(),
-                other: held.id.into(),
-            });
+            return Err(same_digest(record, pointer.id));
         }
-        // It leads nowhere: a command ended half-way.
-        self.ask::<()>("SET", &place, &[&pointer]).await?;
         Ok(())
+    }
+
+    /// Of two commands that create one key at once under two ids, both find nothing there:
+    /// the one whose digest leads to the other takes its record back.
+    async fn must_be_found(
+        &self,
+        caller: &Caller,
+        record: &KeyRecord,
+    ) -> Result<(), KeyWriteError> {
+        let id = record.principal().key_id();
+        match self.pointer(record.digest()).await? {
+            Some(other) if other.id != id => {
+                let fields = ["r", "v", "u"].map(|field| format!("{field}{id}"));
+                let fields = [&*fields[0], &*fields[1], &*fields[2]];
+                self.ask::<()>("HDEL", self.place(caller), &fields).await?;
+                Err(same_digest(record, other.id))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn touch_family(
@@ -301,6 +332,17 @@ where
 
 fn hex(version: u64) -> String {
     format!("{version:016x}")
+}
+
+fn pointer(caller: &Caller, id: &str) -> String {
+    format!("{}\n{id}", caller.as_str())
+}
+
+fn same_digest(record: &KeyRecord, other: String) -> KeyWriteError {
+    KeyWriteError::SameDigest {
+        id: record.principal().key_id().into(),
+        other: other.into(),
+    }
 }
 
 fn caller_named(name: &str) -> Caller {

@@ -1,7 +1,12 @@
-//! Health, readiness and metrics, on a listener of their own that outlives the drain.
+//! Health, readiness and metrics, on a listener of their own that outlives the drain; on a
+//! Unix socket key records too, where they are in the store.
+
+mod keys;
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -14,10 +19,12 @@ use vestibule::{ApiError, Body};
 
 use crate::lifecycle::{Lifecycle, Stage};
 
-/// Answers `/healthz`, `/readyz` and `/metrics`.
+/// Answers `/healthz`, `/readyz` and `/metrics`, and `/v1/keys` to whoever may.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
     life: Arc<Lifecycle>,
+    /// Whether nobody but the owner of the process gets here.
+    is_private: bool,
 }
 
 type Answer = Response<Body<Full<Bytes>>>;
@@ -39,13 +46,13 @@ const OWN: [Own; 2] = [
 // === impl Admin ===
 
 impl Admin {
-    pub(crate) fn new(life: Arc<Lifecycle>) -> Self {
+    pub(crate) fn new(life: Arc<Lifecycle>, is_private: bool) -> Self {
         for (name, help, read) in OWN {
             let shown = Arc::downgrade(&life);
             let read = move || shown.upgrade().map_or(0.0, |life| read(&life));
             life.gauges().show(name, help, read);
         }
-        Self { life }
+        Self { life, is_private }
     }
 
     fn answer(&self, method: &Method, path: &str) -> Answer {
@@ -83,17 +90,28 @@ impl Admin {
     }
 }
 
-impl<B> Service<Request<B>> for Admin {
+impl<B> Service<Request<B>> for Admin
+where
+    B: http_body::Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
     type Response = Answer;
     type Error = Infallible;
-    type Future = Ready<Result<Answer, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.answer(request.method(), request.uri().path())))
+        let admin = self.clone();
+        Box::pin(async move {
+            let path = request.uri().path();
+            let keys = admin.life.keys().filter(|_| admin.is_private);
+            Ok(match keys {
+                Some(keys) if path.starts_with(keys::PATH) => keys::answer(keys, request).await,
+                _ => admin.answer(request.method(), path),
+            })
+        })
     }
 }
 
@@ -114,7 +132,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn readiness_follows_the_life_of_the_process() {
         let life = Lifecycle::new(Drain::default());
-        let admin = Admin::new(Arc::clone(&life));
+        let admin = Admin::new(Arc::clone(&life), true);
         let status = |path| admin.answer(&Method::GET, path).status().as_u16();
         assert_eq!(
             (status("/healthz"), status("/readyz")),
@@ -134,13 +152,14 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_to_be_not_there() {
-        let admin = Admin::new(Lifecycle::new(Drain::default()));
+        let admin = Admin::new(Lifecycle::new(Drain::default()), true);
         for (method, path, want) in [
             (Method::GET, "/", 404),
             (Method::GET, "/healthz/", 404),
             (Method::POST, "/healthz", 405),
             (Method::HEAD, "/healthz", 200),
             (Method::GET, "/metrics", 200),
+            (Method::GET, "/v1/keys", 404),
         ] {
             let status = admin.answer(&method, path).status().as_u16();
             assert_eq!(status, want, "{method} {path}");
