@@ -51,11 +51,13 @@ pub(super) fn sidecar(upstream: impl std::fmt::Display, more: &str) -> Running {
     Sidecar::new(config(upstream, more)).spawn().unwrap()
 }
 
-/// A configuration with these lines in it, and a store that ends with the test.
+/// A configuration with these lines in it, and a store that ends with the test unless they
+/// name another.
 pub(super) fn config(upstream: impl std::fmt::Display, more: &str) -> Config {
-    let text = format!(
-        "listen = '127.0.0.1:0'\nupstream = '{upstream}'\nstore = 'memory:'\nthreads = 1\n{more}\n"
-    );
+    let names_store = more.lines().any(|line| line.starts_with("store = "));
+    let store = if names_store { "" } else { "store = 'memory:'" };
+    let text =
+        format!("listen = '127.0.0.1:0'\nupstream = '{upstream}'\n{store}\nthreads = 1\n{more}\n");
     Config::parse("test.toml", &text).unwrap()
 }
 
