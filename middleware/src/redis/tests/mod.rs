@@ -30,20 +30,15 @@ use crate::testing::server::{RedisCluster, RedisServer, free_port, wait_until};
 use crate::testing::{KeySubject, Subject};
 
 crate::store_conformance!(conformance, || Redis::new().await);
-crate::keystore_conformance!(keyring_conformance, || Keyrings(Redis::new().await));
-
-/// The key records of a Redis that lasts as long as they.
-struct Keyrings(Redis);
-
-impl KeySubject for Keyrings {
-    type Store = Keyring;
-
-    fn store(&self) -> Keyring {
-        self.0.store.keyring()
-    }
-}
-
 crate::store_conformance!(conformance_in_a_cluster, || Redis::in_cluster().await);
+crate::store_conformance!(conformance_of_redis_8, || Redis::of_8().await);
+crate::keystore_conformance!(keyring_conformance, || Keyrings(Redis::new().await));
+crate::keystore_conformance!(keyring_conformance_in_a_cluster, || Keyrings(
+    Redis::in_cluster().await
+));
+crate::keystore_conformance!(keyring_conformance_of_redis_8, || Keyrings(
+    Redis::of_8().await
+));
 
 #[tokio::test]
 async fn a_verdict_is_the_one_of_the_pure_function() {
@@ -283,6 +278,17 @@ async fn a_keyed_request_takes_two_steps_and_any_other_takes_one() {
     }
 }
 
+/// The key records of a Redis that lasts as long as they.
+struct Keyrings(Redis);
+
+impl KeySubject for Keyrings {
+    type Store = Keyring;
+
+    fn store(&self) -> Keyring {
+        self.0.store.keyring()
+    }
+}
+
 /// A store under a prefix of its own, at the servers that all cases share.
 struct Redis {
     store: Store,
@@ -295,6 +301,17 @@ impl Redis {
     async fn new() -> Self {
         static SHARED: Shared<RedisServer> = Mutex::new(Weak::new());
         let server = shared(&SHARED, || RedisServer::start(&[]));
+        Self::at(&server.address(), server).await
+    }
+
+    /// Of Debian's release there is one already; `tests/servers` finds the other.
+    async fn of_8() -> Self {
+        static SHARED: Shared<RedisServer> = Mutex::new(Weak::new());
+        let server = shared(&SHARED, || {
+            let binary = std::env::var("REDIS_8_SERVER");
+            let binary = binary.expect("tests/run names a redis-server 8 in REDIS_8_SERVER");
+            RedisServer::start_binary(&binary, &[])
+        });
         Self::at(&server.address(), server).await
     }
 
