@@ -318,3 +318,5 @@ const AT_ONCE: usize = 64;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod tests;
