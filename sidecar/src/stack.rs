@@ -107,10 +107,13 @@ fn api(
     store: Store,
 ) -> Result<ApiLayer<Store, StoreKeyring>, StartError> {
     let keys = match &config.keys.source {
-        Some(file) => Keys::watch(file)?,
-        None => Keys::new([])?,
+        Some(file) => StoreKeyring::from(Keys::watch(file)?),
+        None if config.keys.in_store => {
+            let keys = store.keyring(Arc::clone(&sources.clock));
+            keys.ok_or_else(|| fault_at(config, config.store.line, &"it keeps no key records"))?
+        }
+        None => StoreKeyring::from(Keys::new([])?),
     };
-    let keys = StoreKeyring::from(keys);
     let shown = keys.clone();
     let mut builder = ApiLayer::builder(store, keys)
         .per_minute(config.limits.per_minute)

@@ -11,6 +11,8 @@ pub struct Keys {
     /// `source`: a JSON file of key records, watched for changes. Without one no key is
     /// good, and only public routes answer.
     pub source: Option<PathBuf>,
+    /// `source = "store"`: key records lie in the store that counts too.
+    pub in_store: bool,
     /// `brand`: the first part of a key, `mk` in `mk_live_…`; that of the library by default.
     pub brand: Option<String>,
 }
@@ -20,18 +22,24 @@ pub struct Keys {
 impl Keys {
     pub(super) fn parse(mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
         let source = match section.take("source") {
-            Some(entry) => Some(folder.join(entry.text(|text| match text {
-                "" => Err("the path of a file of key records"),
+            Some(entry) => Some(entry.text(|text| match text {
+                "" => Err("\"store\", or the path of a file of key records"),
                 path => Ok(PathBuf::from(path)),
-            })?)),
+            })?),
             None => None,
         };
+        let in_store = source.as_deref() == Some(Path::new("store"));
+        let source = source.filter(|_| !in_store).map(|path| folder.join(path));
         let brand = match section.take("brand") {
             Some(entry) => Some(entry.text(brand)?),
             None => None,
         };
         section.finish()?;
-        Ok(Self { source, brand })
+        Ok(Self {
+            source,
+            in_store,
+            brand,
+        })
     }
 }
 
