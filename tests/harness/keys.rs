@@ -41,8 +41,8 @@ pub fn token(name: &str) -> String {
     key.expose().to_owned()
 }
 
-/// The record of the key of this name.
-pub(crate) fn record(name: &str) -> KeyRecordBuilder {
+/// The record of the key of this name, with every scope and the limit of the API.
+pub fn record(name: &str) -> KeyRecordBuilder {
     of_account(name, "acc_1")
 }
 

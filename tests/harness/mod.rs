@@ -21,6 +21,9 @@
 //! breaks when it is told to. A [`Draft`] is a request that is well-formed until it is told
 //! otherwise, and a [`Wire`] is a connection that carries bytes.
 //!
+//! A [`Pod`] starts sidecars as processes of their own, as in production; [`Replicas`] are two
+//! of them on one Redis. A [`Link`] is a network that can be cut.
+//!
 //! Nothing here waits without a bound: what does not happen within [`PATIENCE`] fails the
 //! test.
 //!
@@ -28,10 +31,12 @@
 
 mod draft;
 mod keys;
+mod link;
 mod mounting;
 mod origin;
 mod pod;
 pub mod process;
+mod replicas;
 mod reply;
 mod serving;
 mod setup;
@@ -40,12 +45,15 @@ mod wire;
 use std::time::Duration;
 
 pub use self::draft::Draft;
-pub use self::keys::{AGENT, FragileKeys, OTHER_AGENT, token};
+pub use self::keys::{AGENT, FragileKeys, OTHER_AGENT, record, token};
+pub use self::link::{Flow, Link};
 pub use self::mounting::{Configured, Mounted, Mounting};
 pub use self::origin::{AnswerBody, BrokenOff, Origin, Received};
 pub use self::pod::{Edge, Pod};
+pub use self::replicas::Replicas;
 pub use self::reply::Reply;
-pub use self::setup::{Api, START, Setup};
+pub use self::serving::Serving;
+pub use self::setup::{Api, START, Setup, routes};
 pub use self::wire::{Answer, Wire};
 
 /// How long anything may take: far more than it needs, so that a busy machine fails no test.

@@ -35,6 +35,7 @@ pub struct Pod {
 pub struct Edge {
     /// Where it listens.
     pub address: SocketAddr,
+    admin: SocketAddr,
     process: Process,
 }
 
@@ -47,19 +48,34 @@ impl Pod {
     ///
     /// Where its files cannot be written.
     pub async fn new(top: &str) -> Self {
+        let pod = Self::with(top, "keys.json").await;
+        Setup::new().write_keys(&pod.path("keys.json"));
+        pod
+    }
+
+    /// A pod that keeps everything in the store at this address, key records too; there are
+    /// none yet.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub async fn stored(address: &str) -> Self {
+        Self::with(&format!("store = \"{address}\""), "store").await
+    }
+
+    async fn with(top: &str, keys: &str) -> Self {
         let origin = Origin::default();
         let pod = Self {
             serving: Serving::start(origin.clone()).await,
             origin,
             folder: TempDir::new().expect("the system has a temporary folder"),
         };
-        Setup::new().write_keys(&pod.path("keys.json"));
         let upstream = pod.serving.address;
         let secret = std::str::from_utf8(SECRET).expect("it is ASCII");
         let text = format!(
             "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\n{top}\n\
              threads = 1\n[drain]\nlag = \"0s\"\n[identity]\nsecret = \"{secret}\"\n\
-             [keys]\nsource = \"keys.json\"\nbrand = \"mk\"\n{ROUTES}"
+             [keys]\nsource = \"{keys}\"\nbrand = \"mk\"\n{ROUTES}"
         );
         fs::write(pod.config(), text).expect("the folder is ours");
         pod
@@ -99,10 +115,11 @@ impl Pod {
         };
         let edge = Edge {
             address: address("listening"),
+            admin: address("admin"),
             process,
         };
         let ready = async {
-            while !is_ready(address("admin")).await {
+            while !is_ready(edge.admin).await {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -117,7 +134,25 @@ impl Pod {
 impl Edge {
     /// Sends a request on a connection of its own and reads the response.
     pub async fn send(&self, draft: &Draft) -> Reply {
-        Wire::connect(self.address).await.exchange(draft).await
+        self.wire().await.exchange(draft).await
+    }
+
+    /// A connection.
+    pub async fn wire(&self) -> Wire {
+        Wire::connect(self.address).await
+    }
+
+    /// A figure that it shows.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not show it.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let mut wire = Wire::connect(self.admin).await;
+        let text = wire.exchange(&Draft::get("/metrics")).await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.and_then(|value| value.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("{name} is not shown: {text}"))
     }
 
     /// Ends it by a signal, `TERM` or `KILL`, and waits until it has ended.

@@ -1,7 +1,7 @@
 //! The project's own binaries as processes: found beside the tests, ended with them.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,12 @@ pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let profile = test
         .ancestors()
-        .find(|folder| folder.file_name().is_some_and(|name| name == "deps"))
-        .and_then(|deps| deps.parent())
-        .expect("cargo puts tests into target/PROFILE/deps");
+        .find(|folder| {
+            let name = folder.file_name();
+            name.is_some_and(|name| name == "deps" || name == "examples")
+        })
+        .and_then(Path::parent)
+        .expect("cargo puts tests into target/PROFILE/deps, and examples beside");
     let binary = profile.join(name);
     assert!(
         binary.exists(),

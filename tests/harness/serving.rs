@@ -15,8 +15,9 @@ use tower::Service;
 
 /// A service that is being served.
 #[derive(Debug)]
-pub(crate) struct Serving {
-    pub(crate) address: SocketAddr,
+pub struct Serving {
+    /// Where it listens.
+    pub address: SocketAddr,
     accepting: AbortHandle,
 }
 
@@ -24,7 +25,11 @@ pub(crate) struct Serving {
 
 impl Serving {
     /// Serves on a free port of 127.0.0.1, as hyper does by default.
-    pub(crate) async fn start<S, B>(service: S) -> Self
+    ///
+    /// # Panics
+    ///
+    /// Where there is no free port.
+    pub async fn start<S, B>(service: S) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<Box<dyn Error + Send + Sync>>,

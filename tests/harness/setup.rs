@@ -4,10 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use vestibule::api_key::{KeyFormat, KeyRecordBuilder, Keys};
+use vestibule::api_key::{KeyFormat, KeyRecordBuilder, Keyring, Keys};
 use vestibule::clock::Timestamp;
 use vestibule::memory;
 use vestibule::route::Policy;
+use vestibule::stack::Admission;
 use vestibule::testing::{CountingEntropy, FaultyStore, ManualClock};
 use vestibule::{ApiLayer, ApiLayerBuilder};
 
@@ -155,7 +156,7 @@ impl fmt::Debug for Setup {
 }
 
 /// The contract's own endpoints, and one route for each option that they do not use.
-fn routes(api: Builder) -> Builder {
+pub fn routes<S: Admission, K: Keyring>(api: ApiLayerBuilder<S, K>) -> ApiLayerBuilder<S, K> {
     let send = || Policy::scope("whatsapp:send").agent("/agent_id");
     let charge = || Policy::scope("charges:write").idempotent();
     api.route(

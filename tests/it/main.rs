@@ -7,4 +7,5 @@ mod messaging;
 mod model;
 mod own_transaction;
 mod sidecar;
+mod stores;
 mod tidy;

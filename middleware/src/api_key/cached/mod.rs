@@ -101,7 +101,7 @@ impl<K> Cached<K> {
         self
     }
 
-    /// Asks for a record once in [`stale_for`](Self::stale_for) and not at every look-up.
+    /// Asks for a good record once in [`stale_for`](Self::stale_for) and not at every look-up.
     ///
     /// Only for keyrings whose records are [tracked](super::KeyRecordBuilder::tracked), and
     /// only in front of the whole stack over the same store, which then says at every charge
@@ -166,8 +166,10 @@ impl<K> Cached<K> {
 
 impl<K: Keyring> Keyring for Cached<K> {
     async fn find(&self, digest: &Digest) -> Result<Option<Arc<KeyRecord>>, StoreError> {
+        // A key that is refused is never charged, so nothing would tell that it is good again.
         if self.is_counted
             && let Some(record) = self.remembered(digest)
+            && (!record.has_end() || record.admit(self.clock.now()).is_ok())
         {
             return Ok(Some(record));
         }

@@ -77,6 +77,30 @@ async fn a_counted_key_is_asked_for_once_a_minute_and_tells_its_age() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_counted_key_that_is_not_good_is_asked_for_each_time_and_never_told_from_memory() {
+    let at = Timestamp::from_unix_seconds(10);
+    let (digest, store, cached) = one_key(|record| record.expires(at));
+    let cached = cached.counted();
+    let expired = cached.find(&digest).await.unwrap().unwrap();
+    advance(Duration::from_secs(10)).await;
+    for asked in [2, 3] {
+        assert!(cached.find(&digest).await.unwrap().is_some());
+        assert_eq!(store.asked(), asked);
+    }
+    let later = Timestamp::from_unix_seconds(100);
+    store.hold(expired.to_builder().expires(later).build());
+    let good = cached.find(&digest).await.unwrap().unwrap();
+    assert_eq!(good.expires(), Some(later));
+    advance(Duration::from_secs(30)).await;
+    assert!(cached.find(&digest).await.unwrap().is_some());
+    assert_eq!(store.asked(), 4, "a good one is remembered");
+    store.hold(expired);
+    store.turn(Mode::Fails);
+    advance(Duration::from_secs(31)).await;
+    assert!(cached.find(&digest).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_that_is_read_again_takes_the_place_of_the_remembered_one() {
     let (digest, store, cached) = one_key(|record| record);
     let cached = cached.counted();

@@ -357,3 +357,6 @@ fn unreadable(cause: impl std::error::Error + Send + Sync + 'static) -> StoreErr
 /// Steps that are under way together: an import of ten thousand keys takes seconds, and
 /// requests find the connection free in between.
 const AT_ONCE: usize = 64;
+
+#[cfg(test)]
+mod tests;
