@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::keyring::Keyring;
+use super::keys::KeysError;
 use super::record::KeyRecord;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
@@ -87,6 +88,14 @@ pub enum KeyWriteError {
         /// The id of the record.
         id: Box<str>,
     },
+    /// The record could not be read back, as one with a limit of nothing could not.
+    #[error("the record {id} is none that can be kept: {fault}")]
+    Unfit {
+        /// The id of the record.
+        id: Box<str>,
+        /// The field, what was found and what is allowed.
+        fault: KeysError,
+    },
     /// The store failed; the changes may have been made.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -116,9 +125,13 @@ impl KeyChange {
     ///
     /// # Errors
     ///
-    /// [`KeyWriteError`]: a conflict, or a change of what never changes.
+    /// [`KeyWriteError`]: a conflict, a change of what never changes, or a record that the
+    /// one schema of all stores does not take.
     pub fn judge(&self, held: Option<&KeyRecord>) -> Result<bool, KeyWriteError> {
         let id = || Box::from(self.record.principal().key_id());
+        if let Err(fault) = KeyRecord::from_json(&self.record.to_json()) {
+            return Err(KeyWriteError::Unfit { id: id(), fault });
+        }
         let Some(held) = held else {
             return match self.replaces {
                 None => Ok(true),

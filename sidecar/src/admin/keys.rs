@@ -105,6 +105,7 @@ fn refused(error: &KeyWriteError) -> ApiError {
                 .extra("other", &**other);
         }
         KeyWriteError::Immutable { id } => ("immutable", id),
+        KeyWriteError::Unfit { id, .. } => ("unfit", id),
         KeyWriteError::Store(error) => return lost(error),
         _ => return ApiError::internal(),
     };

@@ -213,6 +213,16 @@ pub async fn what_makes_a_key_this_key_stays<S: KeySubject>(subject: &S) {
     assert_same(get(&store, "a").await.as_deref(), &first, "it stays");
 }
 
+pub async fn what_could_not_be_read_back_is_not_written<S: KeySubject>(subject: &S) {
+    let store = subject.store();
+    let nothing = record("a").per_minute(0).build();
+    let refused = store.write(&[KeyChange::create(nothing)]).await;
+    assert!(refused.is_err(), "a limit of nothing");
+    assert!(get(&store, "a").await.is_none());
+    let good = record("a").per_minute(1).build();
+    create(&store, &[&good]).await;
+}
+
 pub async fn a_tracked_record_is_reread_as_it_is_now<S: KeySubject>(subject: &S) {
     let store = subject.store();
     let [first, second] = [10, 20].map(|limit| record("a").per_minute(limit).build());

@@ -60,6 +60,7 @@ macro_rules! keystore_conformance {
                 the_changes_of_one_family_are_made_together_or_not_at_all
                 a_key_has_one_record
                 what_makes_a_key_this_key_stays
+                what_could_not_be_read_back_is_not_written
                 a_tracked_record_is_reread_as_it_is_now
                 a_moment_of_use_is_shown_and_never_moves_back
                 a_moment_of_use_changes_no_version
