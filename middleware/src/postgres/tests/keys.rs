@@ -93,7 +93,7 @@ async fn changes_are_made_together_or_not_at_all() {
             KeyWriteError::SameDigest { other, .. } => format!("same digest {other}"),
             KeyWriteError::Conflict { id } => format!("conflict {id}"),
             KeyWriteError::Immutable { id } => format!("immutable {id}"),
-            KeyWriteError::Store(cause) => panic!("{want}: {cause}"),
+            other => panic!("{want}: {other}"),
         };
         assert_eq!(said, want);
         let page = keyring.page("", 10).await.unwrap();
