@@ -18,7 +18,7 @@ use crate::config::{Address, Config};
 use crate::connection::Http;
 use crate::lifecycle::{Lifecycle, Order};
 use crate::listen::{self, Building, Failure, Listen, Manner, Services};
-use crate::socket::{EVERYBODY, OWNER, Socket};
+use crate::socket::{EVERYBODY, Name, OWNER, Socket};
 use crate::stack::{self, Core, Proxy, Sources};
 use crate::start::StartError;
 
@@ -48,6 +48,7 @@ struct Bound {
     address: Address,
     admin: Option<Address>,
     services: Services,
+    names: Vec<Name>,
     life: Arc<Lifecycle>,
     failure: Failure,
 }
@@ -143,6 +144,7 @@ where
         }
         tell(&bound.address, bound.admin.as_ref());
         listen::run(bound.services, bound.life, true);
+        drop(bound.names);
         outcome(&bound.failure)
     }
 
@@ -155,10 +157,13 @@ where
     pub fn spawn(self) -> Result<Running, StartError> {
         let bound = self.bind()?;
         let (life, failure) = (Arc::clone(&bound.life), Arc::clone(&bound.failure));
-        let services = bound.services;
+        let (services, names) = (bound.services, bound.names);
         let thread = {
             let life = Arc::clone(&life);
-            std::thread::spawn(move || listen::run(services, life, false))
+            std::thread::spawn(move || {
+                listen::run(services, life, false);
+                drop(names);
+            })
         };
         let running = Running {
             address: bound.address,
@@ -184,6 +189,11 @@ where
         let edge = socket(&self.config.listen, EVERYBODY)?;
         let admin = self.config.admin.as_ref();
         let admin = admin.map(|address| socket(address, OWNER)).transpose()?;
+        let names = admin
+            .iter()
+            .chain([&edge])
+            .filter_map(Socket::name)
+            .collect();
         let bound = |socket: &Socket| socket.address().clone();
         let (address, admin_address) = (bound(&edge), admin.as_ref().map(bound));
         let mut services: Services = Vec::new();
@@ -217,6 +227,7 @@ where
             address,
             admin: admin_address,
             services,
+            names,
             life,
             failure,
         })

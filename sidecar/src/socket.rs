@@ -3,9 +3,9 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{IntoRawFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::Address;
 
@@ -21,6 +21,15 @@ pub(crate) struct Socket {
 enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
+}
+
+/// The name of a Unix socket, taken away with this. The listener may outlive whoever serves
+/// by a moment, and would look to the next one like a process that still runs.
+#[derive(Debug)]
+pub(crate) struct Name {
+    path: PathBuf,
+    /// Another process may have taken the name over meanwhile.
+    file: (u64, u64),
 }
 
 /// Whoever shares the folder may connect, as whoever reaches a port may.
@@ -64,6 +73,17 @@ impl Socket {
         &self.address
     }
 
+    /// Its name, where it is a Unix socket.
+    pub(crate) fn name(&self) -> Option<Name> {
+        match &self.address {
+            Address::Unix(path) => Some(Name {
+                path: path.clone(),
+                file: file(path)?,
+            }),
+            Address::Tcp(_) => None,
+        }
+    }
+
     /// Who may connect, where it is a Unix socket.
     pub(crate) const fn mode(&self) -> u32 {
         self.mode
@@ -76,6 +96,21 @@ impl Socket {
             Listener::Unix(listener) => listener.into_raw_fd(),
         }
     }
+}
+
+// === impl Name ===
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if file(&self.path) == Some(self.file) {
+            let _gone = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn file(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// Removes the socket that a process left behind; one that still answers is left alone.

@@ -49,13 +49,9 @@ async fn killed_between_any_two_statements_it_has_queued_and_remembers_or_neithe
         wire.send(&order().to_bytes()).await;
         if let Answer::Reply(answer) = wire.answer(false).await {
             assert_eq!(answer.status, 202, "{}", answer.text());
-            // The first points lay before the transaction of the message, the last after it.
-            assert!(found.is_sorted(), "what was committed is gone: {found:?}");
-            assert_eq!(
-                (found.first(), found.last()),
-                (Some(&0), Some(&1)),
-                "{found:?}"
-            );
+            // Some points lay before the message was there and some after it; which, is up to
+            // the statements of others in between.
+            assert!(found.contains(&0) && found.contains(&1), "{found:?}");
             return;
         }
         process.ended(PATIENCE);

@@ -1,13 +1,12 @@
 //! Cases of the key records (contract §4).
 
-use std::sync::Arc;
-
 use tokio::task::JoinSet;
 
 use super::KeySubject;
-use crate::api_key::{
-    Digest, KeyChange, KeyRecord, KeyRecordBuilder, KeyStore, KeyWriteError, Keyring,
+use super::scene::{
+    MANY, SEEN, assert_conflict, assert_same, create, digest, get, page, record, write,
 };
+use crate::api_key::{Digest, KeyChange, KeyRecord, KeyStore, KeyWriteError, Keyring};
 use crate::clock::Timestamp;
 
 pub async fn a_key_is_found_by_its_digest_and_by_its_id<S: KeySubject>(subject: &S) {
@@ -346,61 +345,3 @@ pub async fn of_many_concurrent_changes_of_many_keys_none_is_lost<S: KeySubject>
         assert_eq!(held.principal().per_minute(), Some(number + 1));
     }
 }
-
-/// A record of an account, whose digest follows from its id.
-fn record(id: &str) -> KeyRecordBuilder {
-    KeyRecord::builder(id, "acc", digest(id))
-}
-
-fn digest(text: &str) -> Digest {
-    let mut value = [0x5a; 32];
-    value
-        .iter_mut()
-        .zip(text.bytes())
-        .for_each(|(place, byte)| *place = byte);
-    Digest::from_parts(None, value)
-}
-
-async fn create(store: &impl KeyStore, records: &[&Arc<KeyRecord>]) {
-    let changes = records.iter().map(|record| Arc::clone(record));
-    let changes: Vec<KeyChange> = changes.map(KeyChange::create).collect();
-    write(store, &changes).await;
-}
-
-async fn write(store: &impl KeyStore, changes: &[KeyChange]) {
-    let written = store.write(changes).await;
-    written.expect("what conflicts with nothing is written");
-}
-
-async fn get(store: &impl KeyStore, id: &str) -> Option<Arc<KeyRecord>> {
-    let found = store.get(id).await;
-    found.expect("a store that works answers")
-}
-
-async fn page(store: &impl KeyStore, after: &str, most: usize) -> Vec<String> {
-    let page = store.page(after, most).await;
-    let page = page.expect("a store that works answers");
-    page.iter()
-        .map(|record| record.principal().key_id().to_owned())
-        .collect()
-}
-
-/// Expects a record to be there, with every field and the version that it was given.
-fn assert_same(found: Option<&KeyRecord>, wanted: &KeyRecord, what: &str) {
-    let found = found.unwrap_or_else(|| panic!("{what}: it is not there"));
-    assert_eq!(found.to_json(), wanted.to_json(), "{what}");
-    let versions = [found, wanted].map(|record| record.principal().version());
-    assert_eq!(versions[0], versions[1], "{what}: the version");
-}
-
-fn assert_conflict(written: Result<(), KeyWriteError>, wanted: &str, what: &str) {
-    match written {
-        Err(KeyWriteError::Conflict { id }) => assert_eq!(&*id, wanted, "{what}"),
-        other => panic!("{what}: {other:?}"),
-    }
-}
-
-/// More than a process has threads that meet.
-const MANY: u32 = 50;
-
-const SEEN: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);

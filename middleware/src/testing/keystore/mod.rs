@@ -16,6 +16,7 @@
 
 #[doc(hidden)]
 pub mod cases;
+mod scene;
 
 use crate::api_key::KeyStore;
 
