@@ -85,7 +85,9 @@ impl Options {
         let options = PgConnectOptions::from_str(address).map_err(|_| {
             OpenError::new("it is no address like \"postgres://user@host/database\"")
         })?;
-        let options = options.application_name("vestibule");
+        // That a table is there already is no news to an operator, and is told at each start.
+        let quiet = [("client_min_messages", "warning")];
+        let options = options.application_name("vestibule").options(quiet);
         let connecting = PgConnection::connect_with(&options);
         let connected = tokio::time::timeout(OPENED, connecting).await;
         let mut connection = connected

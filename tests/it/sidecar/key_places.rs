@@ -1,5 +1,6 @@
 //! `vestibule keys` with the real binary against a running sidecar and a real Redis.
 
+use std::any::Any;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +12,7 @@ use harness::process::{Process, binary};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vestibule::testing::KeySubject;
-use vestibule::testing::server::RedisServer;
+use vestibule::testing::server::{PostgresServer, RedisServer};
 use vestibule_sidecar::Running;
 use vestibule_sidecar::config::Address;
 use vestibule_sidecar::keys::AdminKeys;
@@ -23,7 +24,7 @@ vestibule::keystore_conformance!(admin_socket, || Place::embedded().await);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_lives_from_create_to_revoke_and_each_change_holds_on_the_next_request() {
-    for place in [Place::embedded().await, Place::redis().await] {
+    for place in Place::each().await {
         let edge = world::address(&place.sidecar);
         let made = place.answer("create --account acc_1 --scope a:b");
         assert_eq!(status(edge, &made).await, 200, "{}", place.name);
@@ -62,7 +63,7 @@ async fn ten_thousand_keys_are_taken_and_counted() {
             format!("{line}\n")
         })
         .collect();
-    for place in [Place::embedded().await, Place::redis().await] {
+    for place in Place::each().await {
         for time in ["first", "second"] {
             let taken = place.run("import - --json", &lines);
             assert_eq!(taken, b"{\"imported\":10000}\n", "the {time} time");
@@ -171,10 +172,18 @@ struct Place {
     arguments: Vec<String>,
     name: String,
     _folder: TempDir,
-    _redis: Option<RedisServer>,
+    _server: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Place {
+    async fn each() -> [Self; 3] {
+        [
+            Self::embedded().await,
+            Self::redis().await,
+            Self::postgres().await,
+        ]
+    }
+
     /// The store is the sidecar's own, and commands ask at its admin socket.
     async fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -188,14 +197,24 @@ impl Place {
         let server = RedisServer::start(&[]);
         let store = server.address();
         let folder = tempfile::tempdir().unwrap();
-        Self::new(&store, ("--store", store.clone()), folder, Some(server)).await
+        let server = Some(Box::new(server) as Box<dyn Any + Send + Sync>);
+        Self::new(&store, ("--store", store.clone()), folder, server).await
+    }
+
+    /// Commands ask PostgreSQL themselves.
+    async fn postgres() -> Self {
+        let server = PostgresServer::shared();
+        let store = server.database();
+        let folder = tempfile::tempdir().unwrap();
+        let server = Some(Box::new(server) as Box<dyn Any + Send + Sync>);
+        Self::new(&store, ("--store", store.clone()), folder, server).await
     }
 
     async fn new(
         store: &str,
         (option, name): (&str, String),
         folder: TempDir,
-        redis: Option<RedisServer>,
+        server: Option<Box<dyn Any + Send + Sync>>,
     ) -> Self {
         let upstream = world::service(Router::new().fallback(any(|| async { "in" }))).await;
         let admin = folder.path().join("admin.sock");
@@ -208,7 +227,7 @@ impl Place {
             arguments: vec![option.to_owned(), name.clone()],
             name,
             _folder: folder,
-            _redis: redis,
+            _server: server,
         }
     }
 

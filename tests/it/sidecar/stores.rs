@@ -2,7 +2,7 @@
 //! two sidecars share, and what it says where a store cannot be opened.
 
 use harness::{Draft, Edge, Pod, Reply};
-use vestibule::testing::server::RedisServer;
+use vestibule::testing::server::{PostgresServer, RedisServer};
 
 #[tokio::test]
 async fn a_file_keeps_responses_and_counts_across_a_restart() {
@@ -36,7 +36,30 @@ async fn a_file_keeps_responses_and_counts_across_a_restart() {
 #[tokio::test]
 async fn two_sidecars_share_a_redis() {
     let server = RedisServer::start(&[]);
-    let pod = Pod::new(&format!("store = '{}'", server.address())).await;
+    two_sidecars_share(&format!("store = '{}'", server.address())).await;
+}
+
+#[tokio::test]
+async fn two_sidecars_share_a_database_and_the_redis_that_counts_beside_it() {
+    let (database, counters) = (PostgresServer::shared(), RedisServer::start(&[]));
+    let store = database.database();
+    let top = format!("store = '{store}'\ncounters = '{}'", counters.address());
+    two_sidecars_share(&top).await;
+}
+
+#[tokio::test]
+async fn counters_can_lie_elsewhere_beside_a_database_only() {
+    let pod = Pod::new("store = 'memory:'\ncounters = 'redis://127.0.0.1:1'").await;
+    let output = pod.command().output().expect("the binary is there");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains(":5: store \"redis://127.0.0.1:1\": it counts by itself"),
+        "{said}"
+    );
+}
+
+async fn two_sidecars_share(top: &str) {
+    let pod = Pod::new(top).await;
     let (one, other) = tokio::join!(pod.start(), pod.start());
     for (edge, want) in [
         (&one, "200 4"),
