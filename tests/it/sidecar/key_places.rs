@@ -225,7 +225,8 @@ impl Place {
         Self {
             sidecar: sidecar(upstream, &lines),
             arguments: vec![option.to_owned(), name.clone()],
-            name,
+            // A user and a password are never shown.
+            name: name.replace("//postgres@", "//***@"),
             _folder: folder,
             _server: server,
         }
