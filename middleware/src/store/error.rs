@@ -35,8 +35,10 @@ pub(super) enum Fault {
     #[cfg(feature = "embedded")]
     #[error("a path is missing after \"file:\"")]
     NoPath,
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     #[error("it is reached over a network, and cannot be opened without waiting")]
     Remote,
+    #[cfg(feature = "postgres")]
     #[error("counters can lie in \"memory:\" or in a Redis")]
     NoCounters,
     #[error("it counts by itself: only beside \"postgres://\" can the counters lie elsewhere")]

@@ -146,7 +146,11 @@ impl Store {
     /// request (design D7).
     #[cfg_attr(
         not(any(feature = "postgres", feature = "redis")),
-        expect(unused_variables, reason = "what is in this process is not remembered")
+        expect(
+            unused_variables,
+            clippy::needless_pass_by_value,
+            reason = "what is in this process is not remembered"
+        )
     )]
     pub fn keyring(&self, clock: SharedClock) -> Option<StoreKeyring> {
         match self {
@@ -199,8 +203,10 @@ impl Store {
             Kind::Redis => Err(Fault::NotBuiltIn("redis")),
             #[cfg(not(feature = "postgres"))]
             Kind::Postgres => Err(Fault::NotBuiltIn("postgres")),
-            #[cfg(any(feature = "postgres", feature = "redis"))]
-            Kind::Redis | Kind::Postgres => Err(Fault::Remote),
+            #[cfg(feature = "redis")]
+            Kind::Redis => Err(Fault::Remote),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => Err(Fault::Remote),
             Kind::Unknown => Err(Fault::Unknown),
         }
     }
