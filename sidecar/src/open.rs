@@ -76,7 +76,7 @@ async fn configured(config: &Config) -> Result<Place, Box<dyn Error>> {
 
 async fn store(address: &str) -> Result<Place, Box<dyn Error>> {
     let store = Store::open(address).await?;
-    let name = shown(address);
+    let name = Store::shown(address);
     let keys = store.keyring(SystemClock::shared());
     let keys = keys.ok_or_else(|| format!("store {name:?}: it keeps no key records"))?;
     Ok(Place::Store(name, keys.into()))
@@ -96,12 +96,4 @@ fn peppers(named: &[(String, PathBuf)]) -> Result<Peppers, Box<dyn Error>> {
     };
     let peppers = named.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     Ok(Peppers::new(peppers))
-}
-
-/// The address without its password.
-fn shown(address: &str) -> String {
-    match (address.split_once("://"), address.rsplit_once('@')) {
-        (Some((kind, _)), Some((_, host))) => format!("{kind}://***@{host}"),
-        _ => address.to_owned(),
-    }
 }

@@ -26,11 +26,6 @@ pub(super) struct Confirmed {
 // === impl Address ===
 
 impl Address {
-    /// Whether this begins as the address of a Redis does.
-    pub(super) fn is_one(address: &str) -> bool {
-        scheme(address).is_some()
-    }
-
     /// Reads it, and the file it names.
     pub(super) fn parse(address: &str) -> Result<Self, ConnectError> {
         let (kind, is_cluster, rest) = scheme(address).ok_or_else(no_address)?;

@@ -66,11 +66,6 @@ pub struct Store {
 // === impl Store ===
 
 impl Store {
-    /// Whether this begins as the address of a Redis does.
-    pub fn is_address(address: &str) -> bool {
-        Address::is_one(address)
-    }
-
     /// Connects to the server or the Cluster at this address; see [there](self#addresses).
     ///
     /// # Errors

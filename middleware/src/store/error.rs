@@ -1,5 +1,6 @@
 //! Why a store cannot be opened.
 
+use super::Store;
 #[cfg(feature = "embedded")]
 use crate::embedded;
 #[cfg(feature = "postgres")]
@@ -53,10 +54,7 @@ pub(super) enum Fault {
 impl OpenError {
     /// A fault of the store at this address, whose password is not shown.
     pub(super) fn new(address: &str, fault: Fault) -> Self {
-        let address = match (address.split_once("://"), address.rsplit_once('@')) {
-            (Some((kind, _)), Some((_, host))) => format!("{kind}://***@{host}"),
-            _ => address.to_owned(),
-        };
+        let address = Store::shown(address);
         Self { address, fault }
     }
 }

@@ -140,6 +140,25 @@ impl Store {
         Err(OpenError::new(address, fault))
     }
 
+    /// An address as it may be shown: without a user, and without a password, which one of
+    /// PostgreSQL can have among its parameters too.
+    pub fn shown(address: &str) -> String {
+        let Some((kind, rest)) = address.split_once("://") else {
+            return address.to_owned();
+        };
+        // A password may have any of these signs in it, so what follows the last one is kept.
+        let (user, host) = match rest.rsplit_once('@') {
+            Some((_, host)) => ("***@", host),
+            None => ("", rest),
+        };
+        match host.split_once('?') {
+            Some((host, _)) if kind.starts_with("postgres") => {
+                format!("{kind}://{user}{host}?***")
+            }
+            _ => format!("{kind}://{user}{host}"),
+        }
+    }
+
     /// The key records in this store; none where it keeps none.
     ///
     /// For a stack over this very store: a change of a record then holds on the next

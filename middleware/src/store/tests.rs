@@ -41,6 +41,10 @@ async fn a_fault_names_the_address_without_its_password() {
             "postgres://user:canary@127.0.0.1:1/x",
             "postgres://***@127.0.0.1:1/x",
         ),
+        (
+            "postgres://127.0.0.1:1/x?user=u&password=canary",
+            "postgres://127.0.0.1:1/x?***",
+        ),
         ("mongo://user:canary@db", "mongo://***@db"),
     ] {
         let fault = Store::open(address).await.unwrap_err();
