@@ -41,6 +41,11 @@ impl VirtualClock {
         self.anchor.borrow().at(self.base.elapsed())
     }
 
+    /// How many virtual seconds pass in a real one.
+    pub(crate) fn rate(&self) -> f64 {
+        self.anchor.borrow().rate
+    }
+
     /// Moves the time forward; whoever waits for a moment before the new one goes on.
     pub(crate) fn advance(&self, by: Duration) {
         self.move_anchor(|anchor| anchor.virtual_now = anchor.virtual_now + by);

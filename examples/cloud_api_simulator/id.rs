@@ -18,7 +18,7 @@ pub(crate) struct Seed {
     epoch: u64,
 }
 
-/// What is drawn.
+/// What is drawn. The order is part of what a seed means: new ones go to the end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     Challenge,
@@ -26,6 +26,11 @@ pub(crate) enum Purpose {
     Inbound,
     Outbound,
     Trace,
+    Fault,
+    Latency,
+    Webhook,
+    Delivery,
+    Call,
 }
 
 /// Which way a message goes; it shows in its id.
@@ -86,6 +91,12 @@ pub(crate) fn wamid(user_digits: &str, direction: Direction, random: &mut StdRng
     bytes.extend_from_slice(id.as_bytes());
     bytes.push(0x00);
     format!("wamid.{}", STANDARD.encode(bytes))
+}
+
+/// Mints the id of a call; Meta's start alike.
+pub(crate) fn wacid(user_digits: &str, random: &mut StdRng) -> String {
+    let id = wamid(user_digits, Direction::Inbound, random);
+    id.replacen("wamid", "wacid", 1)
 }
 
 /// Mints a trace id: `A` and 22 symbols of URL-safe base64.

@@ -27,7 +27,11 @@ pub(crate) struct Row {
     #[serde(rename = "type")]
     pub(crate) message_type: String,
     pub(crate) accepted_at_ms: u64,
+    /// Whether the user had written within the last 24 hours.
+    pub(crate) is_window_open: bool,
     pub(crate) response_fate: Fate,
+    /// The statuses that apps were told of, in the order in which they were.
+    pub(crate) told: Vec<&'static str>,
 }
 
 /// What became of the answer to a send.
@@ -40,6 +44,8 @@ pub(crate) enum Fate {
     Hung,
     /// A fault reset the connection in its place.
     Reset,
+    /// A fault cut its body short.
+    Truncated,
     /// Not yet answered, or the client had left.
     Unanswered,
 }
@@ -66,6 +72,11 @@ impl Ledger {
         Ok(self.rows.len() as u64 + 1)
     }
 
+    /// How many rows there are.
+    pub(crate) const fn len(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
     /// Writes a row.
     pub(crate) fn append(&mut self, row: Row) {
         self.rows.push(row);
@@ -76,6 +87,14 @@ impl Ledger {
         let row = self.rows.iter_mut().rev().find(|row| row.wamid == wamid);
         if let Some(row) = row {
             row.response_fate = fate;
+        }
+    }
+
+    /// Notes a status that apps are told of.
+    pub(crate) fn note(&mut self, wamid: &str, word: &'static str) {
+        let row = self.rows.iter_mut().rev().find(|row| row.wamid == wamid);
+        if let Some(row) = row {
+            row.told.push(word);
         }
     }
 
@@ -190,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn what_apps_are_told_of_is_noted_in_order() {
+        let mut ledger = filled(&[("m1.a.1.t", "1"), ("m1.b.1.t", "1")]);
+        for (wamid, word) in [
+            ("wamid.1", "read"),
+            ("wamid.9", "sent"),
+            ("wamid.1", "sent"),
+        ] {
+            ledger.note(wamid, word);
+        }
+        assert_eq!(ledger.rows[0].told, ["read", "sent"]);
+        assert_eq!(ledger.rows[1].told, [""; 0]);
+    }
+
+    #[test]
     fn the_fate_of_an_answer_is_noted_once_known() {
         let mut ledger = filled(&[("m1.a.1.t", "1")]);
         assert_eq!(ledger.rows[0].response_fate, Fate::Unanswered);
@@ -210,7 +243,9 @@ mod tests {
                 to: (*to).to_owned(),
                 message_type: "text".to_owned(),
                 accepted_at_ms: 0,
+                is_window_open: true,
                 response_fate: Fate::Unanswered,
+                told: Vec::new(),
             });
         }
         ledger

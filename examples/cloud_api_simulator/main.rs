@@ -6,7 +6,9 @@ mod fault;
 mod graph;
 mod id;
 mod ledger;
+mod limits;
 mod outbox;
+mod page;
 mod server;
 mod simulator;
 mod state;
@@ -83,7 +85,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let seed = Seed::new(args.seed.unwrap_or_else(random_seed));
     let clock = VirtualClock::new(SystemClock::shared());
     let simulator = Simulator::new(State::new(world, seed), clock, reach);
-    let server = Server::bind(simulator, args.listen, args.control_listen).await?;
+    let server = Server::bind(simulator, args.listen, args.control_listen)?;
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,

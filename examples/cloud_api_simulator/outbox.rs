@@ -31,9 +31,32 @@ impl<T> Outbox<T> {
         (first.key().0 <= now).then(|| first.remove())
     }
 
+    /// Counts work that found no room elsewhere.
+    pub(crate) const fn note_dropped(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// Makes what the predicate wants due now; returns how much that is.
+    pub(crate) fn hasten(&mut self, now: Timestamp, is_wanted: impl Fn(&T) -> bool) -> usize {
+        let (hastened, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.due)
+            .into_iter()
+            .partition(|(_, work)| is_wanted(work));
+        self.due = rest.into_iter().collect();
+        let count = hastened.len();
+        for ((due, _), work) in hastened {
+            self.push(due.min(now), work);
+        }
+        count
+    }
+
     /// When the first piece of work is due.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.due.keys().next().map(|(due, _)| *due)
+    }
+
+    /// How many pieces are due and not yet taken.
+    pub(crate) fn due(&self, now: Timestamp) -> usize {
+        self.due.keys().take_while(|(due, _)| *due <= now).count()
     }
 
     /// How many pieces wait.
@@ -58,7 +81,7 @@ impl<T> Default for Outbox<T> {
 }
 
 /// Some 100 MB of webhooks that nobody takes.
-const MAX_WAITING: usize = 100_000;
+pub(crate) const MAX_WAITING: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
@@ -81,6 +104,19 @@ mod tests {
         ] {
             assert_eq!(pop(now), want, "at {now}");
         }
+    }
+
+    #[test]
+    fn what_is_hastened_is_due_now_and_keeps_its_order() {
+        let mut outbox = Outbox::default();
+        for (due, work) in [(10, 1), (30, 3), (20, 2), (40, 4)] {
+            outbox.push(Timestamp::from_unix_millis(due), work);
+        }
+        let now = Timestamp::from_unix_millis(5);
+        assert_eq!(outbox.hasten(now, |work| *work != 4), 3);
+        let left: Vec<_> = std::iter::from_fn(|| outbox.pop(now)).collect();
+        assert_eq!(left, [1, 2, 3]);
+        assert_eq!(outbox.len(), 1);
     }
 
     #[test]

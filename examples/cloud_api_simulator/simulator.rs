@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::clock::VirtualClock;
 use crate::state::State;
@@ -18,6 +18,10 @@ pub(crate) struct Simulator {
     pub(crate) reach: Reach,
     /// Told when something new is due.
     pub(crate) wake: Notify,
+    /// Told when the door of the Graph plane may have to open or close.
+    pub(crate) knock: Notify,
+    /// Whether the Graph plane listens.
+    pub(crate) is_open: watch::Sender<bool>,
 }
 
 // === impl Simulator ===
@@ -31,6 +35,8 @@ impl Simulator {
             sender: Sender::default(),
             reach,
             wake: Notify::new(),
+            knock: Notify::new(),
+            is_open: watch::Sender::new(true),
         }
     }
 

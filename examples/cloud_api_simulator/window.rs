@@ -34,6 +34,22 @@ impl Windows {
             .is_some_and(|closes| now < closes)
     }
 
+    /// The user goes by another id from now on; the windows stay.
+    pub(crate) fn rename(&mut self, old: &str, new: &str) {
+        let keys: Vec<_> = self
+            .opened
+            .keys()
+            .filter(|(_, user)| user == old)
+            .cloned()
+            .collect();
+        for key in keys {
+            if let Some(opened) = self.opened.remove(&key) {
+                let opened_by_new = self.opened.entry((key.0, new.to_owned())).or_default();
+                *opened_by_new = (*opened_by_new).max(opened);
+            }
+        }
+    }
+
     /// When the window ends, or ended; nothing where it never opened.
     pub(crate) fn closes_at(&self, pnid: &str, user: &str) -> Option<Timestamp> {
         let key = (pnid.to_owned(), user.to_owned());
@@ -45,11 +61,15 @@ impl Windows {
 ///
 /// Meta is silent on reactions and on `request_welcome`; both count as no, as the
 /// messaging service assumes.
-pub(crate) fn opens_window(message_type: &str) -> bool {
-    !matches!(
-        message_type,
-        "reaction" | "system" | "edit" | "revoke" | "request_welcome"
-    )
+pub(crate) fn opens_window(message_type: &str, unsupported: Option<&str>) -> bool {
+    match (message_type, unsupported) {
+        ("reaction" | "system" | "edit" | "revoke" | "request_welcome", _) => false,
+        ("unsupported", Some(kind)) => !matches!(
+            kind,
+            "edit" | "reaction" | "pin" | "keep_in_chat" | "poll_update"
+        ),
+        _ => true,
+    }
 }
 
 /// The moment that a webhook's `timestamp` names: seconds, but milliseconds were seen.
@@ -120,17 +140,34 @@ mod tests {
     }
 
     #[test]
+    fn a_user_who_is_renamed_keeps_the_windows() {
+        let mut windows = Windows::default();
+        windows.touch("n", "u", seconds(5), seconds(5));
+        windows.touch("n", "other", seconds(5), seconds(5));
+        windows.rename("u", "v");
+        assert!(!windows.is_open("n", "u", seconds(6)));
+        assert!(windows.is_open("n", "v", seconds(6)));
+        assert!(windows.is_open("n", "other", seconds(6)));
+    }
+
+    #[test]
     fn only_what_a_user_says_opens_the_window() {
-        for (kind, opens) in [
-            ("text", true),
-            ("image", true),
-            ("button", true),
-            ("unsupported", true),
-            ("reaction", false),
-            ("system", false),
-            ("revoke", false),
+        for (kind, unsupported, opens) in [
+            ("text", None, true),
+            ("image", None, true),
+            ("button", None, true),
+            ("unsupported", None, true),
+            ("unsupported", Some("poll_creation"), true),
+            ("unsupported", Some("pin"), false),
+            ("reaction", None, false),
+            ("system", None, false),
+            ("revoke", None, false),
         ] {
-            assert_eq!(opens_window(kind), opens, "{kind}");
+            assert_eq!(
+                opens_window(kind, unsupported),
+                opens,
+                "{kind} {unsupported:?}"
+            );
         }
     }
 

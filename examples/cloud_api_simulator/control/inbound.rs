@@ -58,7 +58,11 @@ impl State {
         let timestamp = seconds(inbound.timestamp.as_ref(), now)?;
         let kind = inbound.kind.unwrap_or_else(|| "text".to_owned());
         let wamid = inbound.id.unwrap_or_else(|| self.next_inbound_wamid(&user));
-        if window::opens_window(&kind) {
+        let unsupported = inbound.content.get("unsupported");
+        let unsupported = unsupported.and_then(|unsupported| unsupported["type"].as_str());
+        // What is said in a group opens nothing.
+        let is_to_us = !inbound.content.contains_key("group_id");
+        if is_to_us && window::opens_window(&kind, unsupported) {
             let at = window::event_time(timestamp);
             self.windows.touch(&number.id, &user.user_id(), at, now);
         }
@@ -70,24 +74,28 @@ impl State {
             "window_open": self.windows.is_open(&number.id, &user.user_id(), now),
             "window_closes_at": closes_at.map(Timestamp::as_unix_seconds),
         });
+        if let Some(quota) = self.quota(&number.id, now) {
+            self.limits.charge_inbound(&number.id, &quota, now);
+        }
         let event = Event {
             number,
             user,
             matter: Matter::Message(message),
             heard: None,
         };
+        self.page.wrote(&event);
         self.outbox.push(now, Job::Emit(event));
         Ok(answer)
     }
 
-    fn next_inbound_wamid(&mut self, user: &User) -> String {
+    pub(super) fn next_inbound_wamid(&mut self, user: &User) -> String {
         self.inbound += 1;
         let mut random = self.seed.generator(Purpose::Inbound, self.inbound);
         id::wamid(&user.digits(), Direction::Inbound, &mut random)
     }
 }
 
-fn the_number<'w>(world: &'w World, pnid: Option<&str>) -> Result<&'w Number, Refused> {
+pub(super) fn the_number<'w>(world: &'w World, pnid: Option<&str>) -> Result<&'w Number, Refused> {
     let found = match (pnid, &*world.numbers) {
         (Some(pnid), _) => world.number(pnid),
         (None, [only]) => Some(only),
@@ -98,7 +106,7 @@ fn the_number<'w>(world: &'w World, pnid: Option<&str>) -> Result<&'w Number, Re
     })
 }
 
-fn the_user(world: &World, user: &str) -> Result<User, Refused> {
+pub(super) fn the_user(world: &World, user: &str) -> Result<User, Refused> {
     let digits = without_punctuation(user);
     if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(world.user(&digits));
@@ -112,7 +120,7 @@ fn the_user(world: &World, user: &str) -> Result<User, Refused> {
 }
 
 /// The timestamp as it will stand in the webhook.
-fn seconds(timestamp: Option<&Value>, now: Timestamp) -> Result<u64, Refused> {
+pub(super) fn seconds(timestamp: Option<&Value>, now: Timestamp) -> Result<u64, Refused> {
     let read = match timestamp {
         None => Some(now.as_unix_seconds()),
         Some(Value::String(digits)) => digits.parse().ok(),

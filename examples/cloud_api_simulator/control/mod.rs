@@ -1,13 +1,18 @@
 //! The control plane, `/__sim/`: what tests and people do to the simulated world.
 
+mod call;
+mod clock;
 mod error;
 mod inbound;
+mod metrics;
+mod user;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use rand::RngExt;
 use serde::Deserialize;
@@ -17,6 +22,7 @@ use self::error::Refused;
 use crate::fault::Fault;
 use crate::id::Purpose;
 use crate::ledger;
+use crate::limits::Quota;
 use crate::simulator::Simulator;
 use crate::webhook::Verification;
 use crate::world::{self, App, World};
@@ -43,19 +49,12 @@ struct AppChange {
     payload_version: Option<String>,
 }
 
-/// How the clock is moved.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClockChange {
-    advance_ms: Option<u64>,
-    rate: Option<f64>,
-}
-
 /// The routes of the control plane.
 pub(crate) fn routes() -> Router<Arc<Simulator>> {
     Router::new()
         .route("/apps", post(change_app))
-        .route("/clock", post(change_clock))
+        .route("/call", post(call::ring))
+        .route("/clock", post(clock::change))
         .route(
             "/faults",
             get(list_faults).post(order_fault).delete(clear_faults),
@@ -64,11 +63,19 @@ pub(crate) fn routes() -> Router<Arc<Simulator>> {
         .route("/inbound", post(inbound::receive))
         .route("/ledger", get(rows))
         .route("/ledger/duplicates", get(duplicates))
+        .route("/limits", get(limits))
+        .route("/metrics", get(metrics::metrics))
         .route("/reset", post(reset))
+        .route("/user/{id}", post(user::change))
         .route("/verify", post(verify))
-        .route("/webhooks", get(webhooks))
+        .route("/webhooks", get(webhooks::attempts))
+        .route("/webhooks/flush", post(webhooks::flush))
+        .route("/webhooks/hold", post(webhooks::hold))
+        .route("/webhooks/replay", post(webhooks::replay))
+        .route("/webhooks/shuffle", post(webhooks::shuffle))
         .route("/world", post(change_world))
-        .fallback(error::not_found)
+        // A route and no fallback: what is not here is not the Graph plane's either.
+        .route("/{*rest}", any(error::not_found))
 }
 
 async fn health(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
@@ -79,6 +86,8 @@ async fn health(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
         "seed": state.seed.number(),
         "now_ms": now.as_unix_millis(),
         "waiting": state.outbox.len(),
+        "due": state.outbox.due(now),
+        "parked": state.queue.parked(),
         "dropped": state.outbox.dropped(),
     }))
 }
@@ -96,45 +105,62 @@ async fn duplicates(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     Json(simulator.lock().ledger.duplicates())
 }
 
-async fn webhooks(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
+async fn limits(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
+    let now = simulator.clock.now();
     let state = simulator.lock();
-    Json(json!({"total": state.log.total(), "attempts": state.log.recent()}))
+    let quota = |pnid: &str| state.quota(pnid, now).unwrap_or(Quota::UNLIMITED);
+    let mut report = state.limits.report(quota, now);
+    report["enabled"] = state.world.settings.limits.into();
+    Json(report)
 }
 
 async fn list_faults(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
-    Json(json!({"faults": simulator.lock().faults.waiting()}))
+    let now = simulator.clock.now();
+    Json(json!({"faults": simulator.lock().faults.waiting(now)}))
 }
 
 async fn order_fault(
     State(simulator): State<Arc<Simulator>>,
     Json(order): Json<Map<String, Value>>,
 ) -> Answered {
-    let fault = Fault::parse(order).map_err(Refused::because)?;
-    let mut state = simulator.lock();
-    state.faults.order(fault).map_err(Refused::because)?;
-    Ok(Json(json!({"faults": state.faults.waiting()})))
+    let now = simulator.clock.now();
+    let fault = Fault::parse(order, now).map_err(Refused::because)?;
+    let closes_the_door = fault.closes_the_door();
+    let waiting = {
+        let mut state = simulator.lock();
+        state.faults.order(fault).map_err(Refused::because)?;
+        state.faults.waiting(now)
+    };
+    if closes_the_door {
+        door(&simulator, false).await;
+    }
+    simulator.wake.notify_one();
+    Ok(Json(json!({"faults": waiting})))
 }
 
 async fn clear_faults(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
-    simulator.lock().faults.clear();
+    {
+        let mut state = simulator.lock();
+        state.faults.clear();
+        state.queue.reconsider();
+    }
+    door(&simulator, true).await;
+    simulator.wake.notify_one();
     Json(json!({"faults": []}))
 }
 
-async fn change_clock(
-    State(simulator): State<Arc<Simulator>>,
-    Json(change): Json<ClockChange>,
-) -> Json<Value> {
-    if let Some(rate) = change.rate {
-        simulator.clock.pace(rate);
-    }
-    if let Some(advance_ms) = change.advance_ms {
-        simulator.clock.advance(Duration::from_millis(advance_ms));
-    }
-    Json(json!({"now_ms": simulator.clock.now().as_unix_millis()}))
+/// Waits until the Graph plane listens, or does not: whoever asked may rely on it.
+async fn door(simulator: &Simulator, open: bool) {
+    simulator.knock.notify_one();
+    let mut is_open = simulator.is_open.subscribe();
+    let swung = is_open.wait_for(|is_open| *is_open == open);
+    // A door that was opened again meanwhile is no reason to wait for ever.
+    let _swung_or_late = tokio::time::timeout(SWING, swung).await;
 }
 
 async fn reset(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     simulator.lock().reset();
+    door(&simulator, true).await;
     Json(json!({"status": "ok"}))
 }
 
@@ -151,6 +177,9 @@ async fn change_world(
         world.merge(changes);
         Ok(())
     })?;
+    let now = simulator.clock.now();
+    simulator.lock().deliver_waiting(now);
+    simulator.wake.notify_one();
     Ok(Json(json!({"status": "ok"})))
 }
 
@@ -234,3 +263,6 @@ fn the_app<'a>(apps: &'a mut [App], id: Option<&str>) -> Result<&'a mut App, Ref
         Refused::because("id: no app has it, or there is more than one and none is named")
     })
 }
+
+/// Far longer than a door takes to open or close.
+const SWING: Duration = Duration::from_secs(1);

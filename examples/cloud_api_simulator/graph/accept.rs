@@ -7,15 +7,17 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use vestibule::clock::Timestamp;
 
-use super::checks::{self, Message, Request, Wish};
+use super::checks::{self, Ground, Message, Request, Wish};
 use super::error::Refusal;
 use super::recipient::Recipient;
-use crate::fault::{Effect, PlanFault, Stage};
+use crate::fault::{Effect, Stage, Subject};
 use crate::id::{self, Direction, Purpose};
 use crate::ledger::{Fate, Full, Row};
+use crate::limits;
 use crate::state::State;
-use crate::status::{self, Step};
+use crate::status::{self, Failure, Step, Word};
 use crate::webhook::{Event, Job, Matter, Status};
+use crate::world::WindowMode;
 
 /// The answer to a good request.
 #[derive(Debug)]
@@ -41,7 +43,8 @@ impl State {
         request: &Request<'_>,
         now: Timestamp,
     ) -> Result<Reply, Refusal> {
-        match checks::judge(request, &self.world, &self.windows, now)? {
+        self.settle_world(now);
+        match self.judge(request, now)? {
             Wish::MarkRead => Ok(Reply {
                 body: json!({"success": true}),
                 accepted: None,
@@ -50,7 +53,30 @@ impl State {
         }
     }
 
+    fn judge(&mut self, request: &Request<'_>, now: Timestamp) -> Result<Wish, Refusal> {
+        let is_maintenance = |effect: &Effect| matches!(effect, Effect::Maintenance { .. });
+        let maintenance = self.faults.standing(request.pnid, now, is_maintenance);
+        let ground = Ground {
+            world: &self.world,
+            windows: &self.windows,
+            limits: &self.limits,
+            quota: self.quota(request.pnid, now),
+            is_in_maintenance: maintenance.is_some(),
+        };
+        let judged = checks::judge(request, &ground, now);
+        if let Err(refusal) = &judged
+            && matches!(refusal.code, limits::THROUGHPUT | limits::PAIR)
+        {
+            self.limits.note_violation(request.pnid, refusal.code);
+        }
+        judged
+    }
+
     fn send(&mut self, message: &Message, body: &[u8], now: Timestamp) -> Result<Reply, Refusal> {
+        let is_disputed = self.disputes(message);
+        if is_disputed && self.world.settings.window_mode == WindowMode::Sync {
+            return Err(Refusal::new(131047));
+        }
         let full = |Full| Refusal::because(131016, "The ledger is full: reset the simulator.");
         let seq = self.ledger.next_seq().map_err(full)?;
         let mut random = self.seed.generator(Purpose::Outbound, seq);
@@ -64,50 +90,109 @@ impl State {
             to: message.recipient.address().to_owned(),
             message_type: message.kind.clone(),
             accepted_at_ms: now.as_unix_millis(),
+            is_window_open: message.is_window_open,
             response_fate: Fate::Unanswered,
+            told: Vec::new(),
         });
-        let heard = self.schedule(message, &wamid, seq, now);
+        if let Some(quota) = self.quota(&message.number.id, now) {
+            let user = message.user.user_id();
+            self.limits
+                .charge_send(&message.number.id, &user, &quota, now);
+        }
+        self.page.sent(message, &wamid, body, &self.world, now);
+        let heard = self.schedule(message, &wamid, is_disputed, now);
         Ok(Reply {
             body: success(message, &wamid),
             accepted: Some(Accepted { wamid, heard }),
         })
     }
 
-    /// Schedules the statuses; returns what to wait for before answering, if anything.
+    /// Whether Meta takes an open window for closed, as a fault says.
+    fn disputes(&mut self, message: &Message) -> bool {
+        let may_be = message.category.is_none() && message.is_window_open;
+        may_be && !self.strikes(Stage::Window, message).is_empty()
+    }
+
+    /// Schedules the statuses of the newest row; returns what to wait for before answering,
+    /// if anything.
     fn schedule(
         &mut self,
         message: &Message,
         wamid: &str,
-        seq: u64,
+        is_disputed: bool,
         now: Timestamp,
     ) -> Option<Arc<Notify>> {
-        let failure = match self.strikes(PlanFault::Fail, message) {
-            Some(Effect::Fail { code }) => Some(code),
-            _ => None,
-        };
-        let mut random = self.seed.generator(Purpose::Delays, seq);
+        let effects = self.strikes(Stage::Plan, message);
+        let disputed = is_disputed.then_some(CLOSED);
+        let failure = ordered_failure(&effects).or(disputed);
+        let mut random = self.seed.generator(Purpose::Delays, self.ledger.len());
         let mut steps = status::plan(message, &self.world.settings, failure, &mut random);
-        if self.strikes(PlanFault::Reorder, message).is_some() {
+        if effects.contains(&Effect::Reorder { window_ms: None }) {
             status::reorder(&mut steps);
         }
         let mut heard = None;
-        if self.strikes(PlanFault::BeforeResponse, message).is_some() {
+        if effects.contains(&Effect::BeforeResponse) {
             status::hasten(&mut steps);
             heard = Some(Arc::new(Notify::new()));
         }
-        for step in steps {
-            let event = event(message, wamid, step, now, heard.clone());
-            self.outbox.push(now + step.told, Job::Emit(event));
+        let waits = !message.user.online && !message.user.blocked;
+        if waits && steps.iter().all(|step| step.word == Word::Sent) {
+            self.waiting.push(message.clone(), wamid.to_owned(), now);
         }
+        self.tell_of(message, wamid, steps, now, heard.as_ref());
         heard
     }
 
-    fn strikes(&mut self, fault: PlanFault, message: &Message) -> Option<Effect> {
-        let user_id = message.user.user_id();
-        let names = [message.recipient.address(), &user_id];
-        self.faults
-            .take(Stage::Plan(fault), &message.number.id, &names)
+    /// Delivers what has waited for users who are online by now.
+    pub(crate) fn deliver_waiting(&mut self, now: Timestamp) {
+        let world = &self.world;
+        let ready = self.waiting.take(now, |message| {
+            let user = world.user(&message.user.user_id());
+            user.online && !user.blocked
+        });
+        for mut letter in ready {
+            letter.message.user = self.world.user(&letter.message.user.user_id());
+            self.delivered += 1;
+            let mut random = self.seed.generator(Purpose::Delivery, self.delivered);
+            let steps = status::arrive(&letter.message, &self.world.settings, &mut random);
+            self.tell_of(&letter.message, &letter.wamid, steps, now, None);
+        }
     }
+
+    fn tell_of(
+        &mut self,
+        message: &Message,
+        wamid: &str,
+        steps: Vec<Step>,
+        since: Timestamp,
+        heard: Option<&Arc<Notify>>,
+    ) {
+        for step in steps {
+            let event = event(message, wamid, step, since, heard.cloned());
+            self.outbox.push(since + step.told, Job::Emit(event));
+        }
+    }
+
+    fn strikes(&mut self, stage: Stage, message: &Message) -> Vec<Effect> {
+        let user_id = message.user.user_id();
+        let subject = Subject {
+            pnid: &message.number.id,
+            user: [message.recipient.address(), &user_id],
+            kind: &message.kind,
+        };
+        self.faults.take_all(stage, &subject)
+    }
+}
+
+fn ordered_failure(effects: &[Effect]) -> Option<Failure> {
+    let code = |effect: &Effect| match effect {
+        Effect::Fail { code, after_sent } => Some(Failure {
+            code: *code,
+            after_sent: *after_sent,
+        }),
+        _ => None,
+    };
+    effects.iter().find_map(code)
 }
 
 fn success(message: &Message, wamid: &str) -> Value {
@@ -142,7 +227,14 @@ fn event(
             is_priced: step.is_priced,
             category: message.category,
             is_window_open: message.is_window_open,
+            is_lite: message.is_lite,
         }),
         heard,
     }
 }
+
+/// The window is closed, to Meta.
+const CLOSED: Failure = Failure {
+    code: 131047,
+    after_sent: false,
+};

@@ -1,55 +1,77 @@
 //! The listeners: they serve the planes, and can break a connection where an answer should be.
 
-use std::error::Error;
+mod connection;
+mod door;
+mod line;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tower::ServiceExt;
 
+use self::door::Door;
 use crate::simulator::Simulator;
-use crate::{control, graph, webhook};
+use crate::{control, graph, page, webhook};
 
-/// Marks a response that must not be sent: the connection is reset in its place.
-#[derive(Clone, Copy, Debug, Error)]
-#[error("a fault cuts this connection")]
-pub(crate) struct Cut;
+/// Ends a connection in the place of what would be read or written next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Cut {
+    /// An orderly end, in the middle of something.
+    #[error("a fault closes this connection")]
+    Close,
+    /// HTTP/2: the stream is refused, so that its client knows that nothing was processed.
+    #[error("a fault refuses this stream")]
+    Refuse,
+    /// A reset.
+    #[error("a fault resets this connection")]
+    Reset,
+}
+
+/// Marks a response after which its connection does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The client is told that no more requests are taken.
+    GoAway,
+    /// The connection ends, and nothing has announced it.
+    HangUp,
+}
+
+/// What a socket serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plane {
+    Both,
+    Control,
+    Graph,
+}
 
 /// A simulator and the sockets it listens on.
 #[derive(Debug)]
 pub(crate) struct Server {
     simulator: Arc<Simulator>,
-    graph: TcpListener,
+    graph: Door,
     /// Absent where one socket serves both planes.
-    control: Option<TcpListener>,
+    control: Option<Door>,
 }
 
 // === impl Server ===
 
 impl Server {
     /// Listens for the Graph plane, and elsewhere for the control plane where that is asked for.
-    pub(crate) async fn bind(
+    pub(crate) fn bind(
         simulator: Simulator,
         graph: SocketAddr,
         control: Option<SocketAddr>,
     ) -> io::Result<Self> {
         Ok(Self {
             simulator: Arc::new(simulator),
-            graph: listen(graph).await?,
+            graph: Door::open(graph)?,
             control: match control {
-                Some(control) => Some(listen(control).await?),
+                Some(control) => Some(Door::open(control)?),
                 None => None,
             },
         })
@@ -57,88 +79,58 @@ impl Server {
 
     /// The base URL of the Graph plane.
     pub(crate) fn url(&self) -> io::Result<String> {
-        Ok(format!("http://{}", self.graph.local_addr()?))
+        Ok(format!("http://{}", self.graph.address()?))
     }
 
     /// The base URL of the control plane.
     pub(crate) fn control_url(&self) -> io::Result<String> {
-        let listener = self.control.as_ref().unwrap_or(&self.graph);
-        Ok(format!("http://{}", listener.local_addr()?))
+        let door = self.control.as_ref().unwrap_or(&self.graph);
+        Ok(format!("http://{}", door.address()?))
     }
 
     /// Serves until it is dropped.
     pub(crate) async fn run(self) {
-        let control = Router::new().nest("/__sim", control::routes());
+        let control = page::routes().nest("/__sim", control::routes());
         let mut work = JoinSet::new();
+        let with = |routes: Router<Arc<Simulator>>| routes.with_state(Arc::clone(&self.simulator));
+        let serve = |door, app, plane| serve(door, app, plane, Arc::clone(&self.simulator));
         match self.control {
             None => {
-                let both = control
-                    .merge(graph::routes())
-                    .with_state(Arc::clone(&self.simulator));
-                work.spawn(serve(self.graph, both));
+                let both = with(control.merge(graph::routes()));
+                work.spawn(serve(self.graph, both, Plane::Both));
             }
-            Some(listener) => {
-                let graph = graph::routes().with_state(Arc::clone(&self.simulator));
-                work.spawn(serve(self.graph, graph));
-                work.spawn(serve(
-                    listener,
-                    control.with_state(Arc::clone(&self.simulator)),
-                ));
+            Some(door) => {
+                work.spawn(serve(self.graph, with(graph::routes()), Plane::Graph));
+                work.spawn(serve(door, with(control), Plane::Control));
             }
         }
+        work.spawn(page::watch(Arc::clone(&self.simulator)));
         work.spawn(webhook::pump(self.simulator));
         work.join_next().await;
     }
 }
 
-async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    listener.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-    })
-}
-
-async fn serve(listener: TcpListener, app: Router) {
+async fn serve(mut door: Door, app: Router, plane: Plane, simulator: Arc<Simulator>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
+        if plane != Plane::Control {
+            door.keep(&simulator).await;
+        }
         let place = Arc::clone(&places).acquire_owned().await;
         let place = place.expect("the places are never closed");
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(connection(stream, app.clone(), place));
+        let accepted = tokio::select! {
+            accepted = door.accept() => accepted,
+            () = simulator.knock.notified(), if plane != Plane::Control => continue,
+        };
+        match accepted {
+            Ok(stream) => {
+                let (app, simulator) = (app.clone(), Arc::clone(&simulator));
+                tokio::spawn(connection::serve(stream, app, plane, simulator, place));
             }
             // Out of file descriptors, as a rule: wait for connections to end.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
-}
-
-async fn connection(stream: TcpStream, app: Router, _place: OwnedSemaphorePermit) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let app = app.clone();
-        Box::pin(async move {
-            let Ok(response) = app.oneshot(request.map(Body::new)).await;
-            match response.extensions().get::<Cut>() {
-                Some(cut) => Err(*cut),
-                None => Ok(response),
-            }
-        })
-    });
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
-    let ended = (&mut connection).await;
-    if ended.is_err_and(|error| is_cut(&error)) {
-        // Without lingering, closing sends a reset instead of an orderly end.
-        let stream = connection.into_parts().io.into_inner();
-        if let Err(error) = stream.set_zero_linger() {
-            tracing::warn!(%error, "a connection ends in order that should have been reset");
-        }
-    }
-}
-
-fn is_cut(error: &hyper::Error) -> bool {
-    error.source().is_some_and(|source| source.is::<Cut>())
 }
 
 /// Far more than one service under test opens.

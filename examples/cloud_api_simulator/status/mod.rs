@@ -1,5 +1,7 @@
 //! The status engine: what becomes of an accepted message, and when.
 
+pub(crate) mod waiting;
+
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -12,6 +14,7 @@ use crate::world::{Category, Settings, WindowMode};
 pub(crate) enum Word {
     Delivered,
     Failed,
+    Played,
     Read,
     Sent,
 }
@@ -30,6 +33,22 @@ pub(crate) struct Step {
     pub(crate) is_priced: bool,
 }
 
+/// A failure that a fault asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: u32,
+    /// It follows `sent`, and does not take its place.
+    pub(crate) after_sent: bool,
+}
+
+/// When a message arrives, is read, and is played.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    delivered: Duration,
+    read: Duration,
+    played: Duration,
+}
+
 // === impl Word ===
 
 impl Word {
@@ -38,9 +57,42 @@ impl Word {
         match self {
             Self::Delivered => "delivered",
             Self::Failed => "failed",
+            Self::Played => "played",
             Self::Read => "read",
             Self::Sent => "sent",
         }
+    }
+}
+
+// === impl Arrival ===
+
+impl Arrival {
+    fn draw(sent: Duration, settings: &Settings, random: &mut StdRng) -> Self {
+        let delivered = sent + settings.delivered_ms.draw(random);
+        let read = delivered + settings.read_ms.draw(random);
+        Self {
+            delivered,
+            read,
+            played: read + settings.read_ms.draw(random),
+        }
+    }
+
+    fn steps(self, message: &Message, settings: &Settings) -> Vec<Step> {
+        let user = &message.user;
+        let delivered = priced(step(self.delivered, Word::Delivered));
+        if !settings.reads || !user.read_receipts {
+            return vec![delivered];
+        }
+        // On an open chat nothing is delivered first.
+        let mut steps = if user.chat_open {
+            vec![priced(step(self.delivered, Word::Read))]
+        } else {
+            vec![delivered, step(self.read, Word::Read)]
+        };
+        if message.is_voice {
+            steps.push(step(self.played, Word::Played));
+        }
+        steps
     }
 }
 
@@ -50,35 +102,39 @@ impl Word {
 pub(crate) fn plan(
     message: &Message,
     settings: &Settings,
-    ordered: Option<u32>,
+    ordered: Option<Failure>,
     random: &mut StdRng,
 ) -> Vec<Step> {
-    // All three are drawn each time, so that one switch of a user moves no other delay.
+    // All are drawn each time, so that one switch of a user moves no other delay.
     let sent = settings.sent_ms.draw(random);
-    let delivered = sent + settings.delivered_ms.draw(random);
-    let read = delivered + settings.read_ms.draw(random);
-    if let Some(code) = ordered.or_else(|| failure(message, settings)) {
-        return vec![Step {
-            error: Some(code),
-            ..step(sent, Word::Failed)
-        }];
-    }
+    let arrival = Arrival::draw(sent, settings, random);
+    let failure = ordered.or_else(|| {
+        failure(message, settings).map(|code| Failure {
+            code,
+            after_sent: false,
+        })
+    });
     let mut steps = vec![priced(step(sent, Word::Sent))];
-    let user = &message.user;
-    if user.blocked || !user.online {
-        return steps;
-    }
-    let reads = settings.reads && user.read_receipts;
-    match (user.chat_open, reads) {
-        // On an open chat nothing is delivered first; without receipts it shows as delivered.
-        (true, true) => steps.push(priced(step(delivered, Word::Read))),
-        (_, false) => steps.push(priced(step(delivered, Word::Delivered))),
-        (false, true) => {
-            steps.push(priced(step(delivered, Word::Delivered)));
-            steps.push(step(read, Word::Read));
+    if let Some(failure) = failure {
+        let failed = |at| Step {
+            error: Some(failure.code),
+            ..step(at, Word::Failed)
+        };
+        if failure.after_sent {
+            steps.push(failed(arrival.delivered));
+            return steps;
         }
+        return vec![failed(sent)];
+    }
+    if !message.user.blocked && message.user.online {
+        steps.extend(arrival.steps(message, settings));
     }
     steps
+}
+
+/// Plans the statuses of a message whose user was offline and is back, from now on.
+pub(crate) fn arrive(message: &Message, settings: &Settings, random: &mut StdRng) -> Vec<Step> {
+    Arrival::draw(Duration::ZERO, settings, random).steps(message, settings)
 }
 
 /// Tells the same statuses the last one first; each still happened when it did.
@@ -104,6 +160,10 @@ fn failure(message: &Message, settings: &Settings) -> Option<u32> {
         Some(131026)
     } else if is_marketing && message.user.marketing_optout {
         Some(131050)
+    } else if is_marketing && message.user.marketing_capped {
+        Some(131049)
+    } else if is_marketing && message.user.in_experiment {
+        Some(130472)
     } else if needs_window && !message.is_window_open {
         Some(131047)
     } else {

@@ -11,10 +11,12 @@ use rustls::crypto::ring;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::forgery::{self, Dressed};
 use super::log::Attempt;
-use super::{Delivery, Job, retry, wire};
-use crate::fault::Stage;
+use super::{Delivery, Job, retry};
+use crate::fault::{Effect, Stage};
 use crate::simulator::Simulator;
+use crate::state::State;
 
 /// Who posts webhooks: a client and the places for concurrent posts.
 pub(crate) struct Sender {
@@ -35,7 +37,7 @@ pub(crate) struct Verification {
 /// A webhook, ready to be posted.
 struct Post {
     url: String,
-    signature: String,
+    dressed: Dressed,
     ack_timeout: Duration,
 }
 
@@ -77,12 +79,13 @@ impl Sender {
         }
     }
 
-    async fn post(&self, post: &Post, delivery: &Delivery) -> Option<u16> {
+    async fn post(&self, post: Post) -> Option<u16> {
         let request = self.client.post(&post.url).timeout(post.ack_timeout);
-        let request = request
-            .header(CONTENT_TYPE, "application/json")
-            .header(SIGNATURE, &post.signature)
-            .body(delivery.body.clone());
+        let mut request = request.header(CONTENT_TYPE, "application/json");
+        if let Some(signature) = post.dressed.signature {
+            request = request.header(SIGNATURE, signature);
+        }
+        let request = request.body(post.dressed.body);
         let answer = request.send().await.ok()?;
         Some(answer.status().as_u16())
     }
@@ -148,14 +151,17 @@ async fn attempt(simulator: Arc<Simulator>, delivery: Delivery, place: OwnedSema
     let Some(post) = prepare(&simulator, &delivery) else {
         return;
     };
+    let (bytes, is_signed) = (post.dressed.body.len(), post.dressed.signature.is_some());
     let at_ms = simulator.clock.now().as_unix_millis();
-    let status = simulator.sender.post(&post, &delivery).await;
+    let status = simulator.sender.post(post).await;
     drop(place);
     let attempt = Attempt {
         app: delivery.app.clone(),
         at_ms,
         attempt: delivery.failures + 1,
         status,
+        bytes,
+        is_signed,
         body: String::from_utf8_lossy(&delivery.body).into_owned(),
     };
     tracing::debug!(
@@ -170,20 +176,11 @@ async fn attempt(simulator: Arc<Simulator>, delivery: Delivery, place: OwnedSema
 /// Where the webhook goes now and how it is signed; nothing where the app has left.
 fn prepare(simulator: &Simulator, delivery: &Delivery) -> Option<Post> {
     let mut state = simulator.lock();
-    let names = delivery.user.each_ref().map(String::as_str);
-    let is_forged = state
-        .faults
-        .take(Stage::Attempt, &delivery.pnid, &names)
-        .is_some();
+    let fault = take(&mut state, Stage::Attempt, delivery);
     let app = state.world.apps.iter().find(|app| app.id == delivery.app)?;
-    let secret = if is_forged {
-        WRONG_SECRET
-    } else {
-        app.signing_secret()
-    };
     Some(Post {
         url: app.callback_url.clone()?,
-        signature: wire::signature(secret, &delivery.body),
+        dressed: forgery::dress(&delivery.body, app, fault.as_ref()),
         ack_timeout: state.world.settings.ack_timeout(),
     })
 }
@@ -198,26 +195,41 @@ fn settle(simulator: &Simulator, mut delivery: Delivery, attempt: Attempt) {
     let is_taken = attempt.status == Some(SUCCESS);
     state.log.push(attempt);
     if is_taken {
-        if let Some(heard) = &delivery.heard {
-            heard.notify_one();
-        }
+        let heard = delivery
+            .about
+            .iter()
+            .filter_map(|about| about.heard.as_ref());
+        heard.for_each(|heard| heard.notify_one());
+        state.log.keep(delivery);
         return;
     }
     delivery.failures += 1;
     if let Some(due) = retry::next_attempt(delivery.failures, now, delivery.since) {
-        state.outbox.push(due, Job::Post(delivery));
+        let comes_apart = !delivery.parts.is_empty()
+            && take(&mut state, Stage::Retry, &delivery) == Some(Effect::Rebatch);
+        let again = if comes_apart {
+            delivery.split()
+        } else {
+            vec![delivery]
+        };
+        for delivery in again {
+            state.outbox.push(due, Job::Post(delivery));
+        }
         drop(state);
         simulator.wake.notify_one();
     }
+}
+
+/// The fault that strikes a webhook, by any of its updates.
+fn take(state: &mut State, stage: Stage, delivery: &Delivery) -> Option<Effect> {
+    let abouts = &mut delivery.about.iter();
+    abouts.find_map(|about| state.faults.take(stage, &about.subject()))
 }
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature-256");
 
 /// Only this status; any other, a 204 too, is a failure to Meta.
 const SUCCESS: u16 = 200;
-
-/// What a webhook with a bad signature is signed with.
-const WRONG_SECRET: &[u8] = b"not the secret of this app";
 
 /// As many as Meta is assumed to post at once.
 const CONCURRENT_POSTS: usize = 32;

@@ -31,11 +31,9 @@ pub(crate) struct Secret(String);
 // === impl App ===
 
 impl App {
-    /// Whether it subscribed to the field that carries messages and statuses.
-    pub(crate) fn hears_messages(&self) -> bool {
-        self.subscribed_fields
-            .iter()
-            .any(|field| field == "messages")
+    /// Whether it subscribed to this field.
+    pub(crate) fn hears(&self, field: &str) -> bool {
+        self.subscribed_fields.iter().any(|heard| heard == field)
     }
 
     /// Whether its payloads still carry `conversation`, which v24.0 left out.
@@ -53,6 +51,12 @@ impl App {
     pub(crate) fn signing_secret(&self) -> &[u8] {
         let first = self.secrets.first();
         first.map_or(&[], |secret| secret.expose().as_bytes())
+    }
+
+    /// The secret before that one.
+    pub(crate) fn replaced_secret(&self) -> Option<&[u8]> {
+        let replaced = self.secrets.get(1)?;
+        Some(replaced.expose().as_bytes())
     }
 }
 
@@ -99,7 +103,7 @@ fn default_payload_version() -> String {
 }
 
 fn default_fields() -> Vec<String> {
-    vec!["messages".to_owned()]
+    vec!["messages".to_owned(), "calls".to_owned()]
 }
 
 #[cfg(test)]

@@ -118,17 +118,21 @@ fn contradiction(world: &World, reach: Reach) -> Option<Contradiction> {
         .or_else(|| unknown_app(world))
         .or_else(|| unknown_waba(world))
         .or_else(|| malformed_number(world))
+        .or_else(|| unheard_of_throughput(world))
         .or_else(|| unsigned_app(world))
         .or_else(|| nameless_user(world))
 }
 
 fn settings(world: &World) -> Option<Contradiction> {
-    let (key, value) = world.settings.fault()?;
-    Some(Contradiction::new(
-        key,
-        &value,
-        "the least is more than the most",
-    ))
+    let (key, value, problem) = world.settings.fault()?;
+    Some(Contradiction::new(key, &value, problem))
+}
+
+fn unheard_of_throughput(world: &World) -> Option<Contradiction> {
+    let numbers = &mut world.numbers.iter();
+    let number = numbers.find(|number| ![20, 80, 1000].contains(&number.mps))?;
+    let problem = "a number sends 20, 80 or 1000 messages a second";
+    Some(Contradiction::new("mps", &number.mps.to_string(), problem))
 }
 
 fn remote_callback(world: &World, reach: Reach) -> Option<Contradiction> {
@@ -265,6 +269,14 @@ mod tests {
             (
                 "[settings]\nsent_ms = [9, 3]\n",
                 "world:2: sent_ms = \"[9, 3]\": the least is more than the most",
+            ),
+            (
+                "[settings]\nbatch = 1001\n",
+                "world:2: batch = \"1001\": not between 1 and 1000",
+            ),
+            (
+                "[[waba]]\nid = \"w\"\n[[number]]\nid = \"n\"\nwaba = \"w\"\ndisplay = \"1\"\ncountry_code = \"1\"\nmps = 50\n",
+                "world:8: mps = \"50\": a number sends 20, 80 or 1000 messages a second",
             ),
         ] {
             let refusal = parse(text).unwrap_err().to_string();

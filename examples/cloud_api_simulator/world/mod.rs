@@ -15,7 +15,7 @@ use serde::Deserialize;
 pub(crate) use self::app::{App, Secret, is_loopback};
 pub(crate) use self::file::{Reach, check, load, parse};
 pub(crate) use self::number::{Number, NumberState, Token, Waba, WabaState};
-pub(crate) use self::settings::{Settings, WindowMode};
+pub(crate) use self::settings::{Range, Settings, WindowMode};
 pub(crate) use self::template::{
     Button, Category, Header, ParameterFormat, Placeholder, Template, TemplateStatus, placeholders,
 };
@@ -74,11 +74,43 @@ impl World {
     }
 
     /// The apps that are told of what happens in an account, and where.
-    pub(crate) fn listeners<'a>(&'a self, waba: &'a str) -> impl Iterator<Item = &'a App> {
+    pub(crate) fn listeners<'a>(
+        &'a self,
+        waba: &'a str,
+        field: &'a str,
+    ) -> impl Iterator<Item = &'a App> {
         let subscribed = self.wabas.iter().find(|account| account.id == waba);
         let ids = subscribed.map_or(&[][..], |account| &account.apps);
         let apps = self.apps.iter().filter(|app| ids.contains(&app.id));
-        apps.filter(|app| app.callback_url.is_some() && app.hears_messages())
+        apps.filter(|app| app.callback_url.is_some() && app.hears(field))
+    }
+
+    /// Revokes the tokens that may use an account, or all.
+    pub(crate) fn revoke_tokens(&mut self, waba: Option<&str>) {
+        let is_meant = |id: &String| waba.is_none_or(|waba| id == waba);
+        for token in &mut self.tokens {
+            token.revoked |= token.wabas.iter().any(is_meant);
+        }
+    }
+
+    /// Locks an account, or all.
+    pub(crate) fn lock_wabas(&mut self, waba: Option<&str>) {
+        let wabas = self.wabas.iter_mut();
+        for account in wabas.filter(|account| waba.is_none_or(|waba| account.id == waba)) {
+            account.state = WabaState::Locked;
+        }
+    }
+
+    /// Pauses an account's templates of this name, or all.
+    pub(crate) fn pause_templates(&mut self, waba: Option<&str>, name: Option<&str>) {
+        let templates = self.templates.iter_mut();
+        let meant = templates.filter(|template| {
+            waba.is_none_or(|waba| template.waba == waba)
+                && name.is_none_or(|name| template.name == name)
+        });
+        for template in meant {
+            template.status = TemplateStatus::Paused;
+        }
     }
 
     /// Adds what `changes` holds, in place of what has the same key.
@@ -116,7 +148,10 @@ mod tests {
         )
         .unwrap();
         for (waba, want) in [("w", vec!["a"]), ("x", vec![]), ("unknown", vec![])] {
-            let heard: Vec<&str> = world.listeners(waba).map(|app| &*app.id).collect();
+            let heard: Vec<&str> = world
+                .listeners(waba, "messages")
+                .map(|app| &*app.id)
+                .collect();
             assert_eq!(heard, want, "{waba}");
         }
     }

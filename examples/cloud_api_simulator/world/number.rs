@@ -6,7 +6,7 @@ use vestibule::clock::Timestamp;
 use super::Secret;
 
 /// A WhatsApp business account.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Waba {
     pub(crate) id: String,
@@ -18,6 +18,13 @@ pub(crate) struct Waba {
     /// The account's switch that bars marketing templates here (131063).
     #[serde(default)]
     pub(crate) disable_marketing_messages_on_cloud_api: bool,
+    /// Whether it may use the other door for marketing (131055).
+    #[serde(default = "yes")]
+    pub(crate) marketing_messages: bool,
+    /// Who owns it; it is stored and shown.
+    pub(crate) portfolio: Option<String>,
+    /// Users that may be written to outside windows in a day; it is stored and shown.
+    pub(crate) messaging_limit: Option<u32>,
 }
 
 /// Whether an account may send.
@@ -47,6 +54,11 @@ pub(crate) struct Number {
     /// A test number sends to these only (digits); none listed means to everybody.
     #[serde(default)]
     pub(crate) allowed_recipients: Vec<String>,
+    /// Throughput, messages a second: 80, 20 of a number that also uses the app, 1000 upgraded.
+    #[serde(default = "default_mps")]
+    pub(crate) mps: u32,
+    /// The name that users see.
+    pub(crate) verified_name: Option<String>,
 }
 
 /// Whether a number may send.
@@ -54,6 +66,8 @@ pub(crate) struct Number {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NumberState {
     Deleted,
+    /// Its quality is low; it still sends.
+    Flagged,
     Maintenance,
     #[default]
     Registered,
@@ -68,6 +82,8 @@ pub(crate) struct Token {
     #[serde(default = "default_scopes")]
     pub(crate) scopes: Vec<String>,
     pub(crate) wabas: Vec<String>,
+    /// The app that it belongs to.
+    pub(crate) app: Option<String>,
     /// Unix seconds.
     pub(crate) expires_at: Option<u64>,
     #[serde(default)]
@@ -87,10 +103,25 @@ impl Token {
     pub(crate) fn may_send(&self) -> bool {
         self.scopes.iter().any(|scope| scope == MESSAGING)
     }
+
+    /// Whether it may look at accounts and change them.
+    pub(crate) fn may_manage(&self) -> bool {
+        self.scopes.iter().any(|scope| scope == MANAGEMENT)
+    }
+}
+
+const fn default_mps() -> u32 {
+    80
 }
 
 fn default_scopes() -> Vec<String> {
-    vec![MESSAGING.to_owned()]
+    vec![MESSAGING.to_owned(), MANAGEMENT.to_owned()]
+}
+
+const fn yes() -> bool {
+    true
 }
 
 const MESSAGING: &str = "whatsapp_business_messaging";
+
+const MANAGEMENT: &str = "whatsapp_business_management";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What applies to the whole world.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +23,12 @@ pub(crate) struct Settings {
     pub(crate) reads: bool,
     /// How long an app may take to answer a webhook.
     pub(crate) ack_timeout_ms: u64,
+    /// Whether throughput and pair limit are kept.
+    pub(crate) limits: bool,
+    /// How many updates one webhook may carry.
+    pub(crate) batch: usize,
+    /// How long an update waits for others.
+    pub(crate) batch_ms: u64,
 }
 
 /// How free-form messages outside the window fail.
@@ -38,9 +44,18 @@ pub(crate) enum WindowMode {
     Sync,
 }
 
-/// From the least to the most, both included; `[least, most]` in the file.
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// From the least to the most, both included: `[least, most]`, or one number for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "Written")]
 pub(crate) struct Range(u64, u64);
+
+/// A range as people write it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "neither a whole number nor [least, most]")]
+enum Written {
+    Exactly(u64),
+    Between(u64, u64),
+}
 
 // === impl Settings ===
 
@@ -56,15 +71,21 @@ impl Settings {
     }
 
     /// What no run can mean, with the key.
-    pub(crate) fn fault(&self) -> Option<(&'static str, String)> {
-        [
+    pub(crate) fn fault(&self) -> Option<(&'static str, String, &'static str)> {
+        if !(1..=MAX_BATCH).contains(&self.batch) {
+            return Some(("batch", self.batch.to_string(), "not between 1 and 1000"));
+        }
+        let reversed = [
             ("sent_ms", self.sent_ms),
             ("delivered_ms", self.delivered_ms),
             ("read_ms", self.read_ms),
         ]
         .into_iter()
-        .find(|(_, Range(least, most))| least > most)
-        .map(|(key, Range(least, most))| (key, format!("[{least}, {most}]")))
+        .find(|(_, range)| !range.is_ordered());
+        reversed.map(|(key, Range(least, most))| {
+            let value = format!("[{least}, {most}]");
+            (key, value, "the least is more than the most")
+        })
     }
 }
 
@@ -78,6 +99,9 @@ impl Default for Settings {
             read_ms: Range(1000, 5000),
             reads: true,
             ack_timeout_ms: 10_000,
+            limits: true,
+            batch: 1,
+            batch_ms: 50,
         }
     }
 }
@@ -85,11 +109,28 @@ impl Default for Settings {
 // === impl Range ===
 
 impl Range {
+    /// Whether the most is not less than the least.
+    pub(crate) const fn is_ordered(self) -> bool {
+        self.0 <= self.1
+    }
+
     /// Draws a duration.
     pub(crate) fn draw(self, random: &mut StdRng) -> Duration {
         Duration::from_millis(random.random_range(self.0..=self.1.max(self.0)))
     }
 }
+
+impl From<Written> for Range {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Exactly(both) => Self(both, both),
+            Written::Between(least, most) => Self(least, most),
+        }
+    }
+}
+
+/// As many updates as Meta puts into one webhook.
+const MAX_BATCH: usize = 1000;
 
 /// The versions that Meta serves in November 2026.
 const VERSIONS: [&str; 6] = ["v21.0", "v22.0", "v23.0", "v24.0", "v25.0", "v26.0"];

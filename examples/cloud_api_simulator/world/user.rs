@@ -18,6 +18,8 @@ pub(crate) struct User {
     pub(crate) bsuid: Option<String>,
     /// The name in the profile.
     pub(crate) name: Option<String>,
+    /// The name that stands in for the phone number.
+    pub(crate) username: Option<String>,
     /// Whether webhooks may carry the phone number.
     pub(crate) share_phone: bool,
     pub(crate) on_whatsapp: bool,
@@ -26,6 +28,10 @@ pub(crate) struct User {
     pub(crate) online: bool,
     pub(crate) read_receipts: bool,
     pub(crate) marketing_optout: bool,
+    /// Meta delivers no more marketing to this user for now (131049).
+    pub(crate) marketing_capped: bool,
+    /// Meta's experiment keeps marketing from this user (130472).
+    pub(crate) in_experiment: bool,
     /// The chat is open on the screen: `read` comes without `delivered`.
     pub(crate) chat_open: bool,
 }
@@ -88,12 +94,15 @@ impl Default for User {
             wa_id: None,
             bsuid: None,
             name: None,
+            username: None,
             share_phone: true,
             on_whatsapp: true,
             blocked: false,
             online: true,
             read_receipts: true,
             marketing_optout: false,
+            marketing_capped: false,
+            in_experiment: false,
             chat_open: false,
         }
     }

@@ -6,9 +6,10 @@ use vestibule::clock::Timestamp;
 use crate::graph::error::Refusal;
 use crate::graph::recipient::Recipient;
 use crate::graph::template;
+use crate::limits::{self, Limits, Quota};
 use crate::window::Windows;
 use crate::world::{
-    Category, Number, NumberState, Settings, User, Waba, WabaState, WindowMode, World,
+    Category, Number, NumberState, Settings, Token, User, Waba, WabaState, WindowMode, World,
 };
 
 /// A request, as it came; without `Debug`, since it holds a token.
@@ -18,6 +19,28 @@ pub(crate) struct Request<'a> {
     /// The value of `Authorization`.
     pub(crate) authorization: Option<&'a str>,
     pub(crate) body: &'a [u8],
+    pub(crate) edge: Edge,
+}
+
+/// By which door a message comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edge {
+    /// `marketing_messages`: marketing templates only.
+    MarketingMessages,
+    /// `messages`.
+    Messages,
+}
+
+/// What a request is held against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) windows: &'a Windows,
+    pub(crate) limits: &'a Limits,
+    /// What the number may do now; nothing where limits are switched off.
+    pub(crate) quota: Option<Quota>,
+    /// A fault puts the number into maintenance.
+    pub(crate) is_in_maintenance: bool,
 }
 
 /// What a good request asks for.
@@ -30,7 +53,7 @@ pub(crate) enum Wish {
 }
 
 /// A message that Meta accepts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) recipient: Recipient,
     pub(crate) user: User,
@@ -41,6 +64,10 @@ pub(crate) struct Message {
     /// Of a template message.
     pub(crate) category: Option<Category>,
     pub(crate) is_window_open: bool,
+    /// A voice message, which can be played.
+    pub(crate) is_voice: bool,
+    /// It came by way of `marketing_messages`.
+    pub(crate) is_lite: bool,
 }
 
 /// Judges a request.
@@ -50,16 +77,20 @@ pub(crate) struct Message {
 /// The first of Meta's checks that it fails.
 pub(crate) fn judge(
     request: &Request<'_>,
-    world: &World,
-    windows: &Windows,
+    ground: &Ground<'_>,
     now: Timestamp,
 ) -> Result<Wish, Refusal> {
-    check_version(request.version, &world.settings)?;
+    let world = ground.world;
     let (number, waba) = authorise(request, world, now)?;
+    if ground.is_in_maintenance {
+        return Err(Refusal::new(131057));
+    }
     check_standing(number, waba)?;
     let body = parse(request.body)?;
     check_product(&body)?;
-    if body.contains_key("status") {
+    if request.edge == Edge::MarketingMessages {
+        check_marketing(&body, waba)?;
+    } else if body.contains_key("status") {
         return check_read(&body).map(|()| Wish::MarkRead);
     }
     check_recipient_type(&body)?;
@@ -73,13 +104,19 @@ pub(crate) fn judge(
     let is_to_user_id = matches!(recipient, Recipient::UserId(_));
     let category = match (kind, content.as_object()) {
         ("template", Some(message)) => {
-            Some(template::judge(message, world, waba, is_to_user_id)?.category)
+            let of = template::Of {
+                waba,
+                edge: request.edge,
+                is_to_user_id,
+            };
+            Some(template::judge(message, world, &of)?.category)
         }
         _ => None,
     };
     check_allow_list(number, &recipient)?;
     let user = world.user(recipient.address());
-    let is_window_open = windows.is_open(&number.id, &user.user_id(), now);
+    check_limits(number, &user, ground, now)?;
+    let is_window_open = ground.windows.is_open(&number.id, &user.user_id(), now);
     if category.is_none() && !is_window_open && world.settings.window_mode == WindowMode::Sync {
         return Err(Refusal::new(131047));
     }
@@ -91,6 +128,8 @@ pub(crate) fn judge(
         opaque,
         category,
         is_window_open,
+        is_voice: content["voice"] == true,
+        is_lite: request.edge == Edge::MarketingMessages,
     })))
 }
 
@@ -109,13 +148,7 @@ fn authorise<'w>(
     world: &'w World,
     now: Timestamp,
 ) -> Result<(&'w Number, &'w Waba), Refusal> {
-    let token = request
-        .authorization
-        .and_then(bearer)
-        .and_then(|value| world.token(value));
-    let token = token
-        .filter(|token| token.is_valid(now))
-        .ok_or_else(|| Refusal::new(190))?;
+    let token = token(request.version, request.authorization, world, now)?;
     if !token.may_send() {
         return Err(Refusal::new(10));
     }
@@ -124,6 +157,22 @@ fn authorise<'w>(
     found
         .filter(|(_, waba)| token.wabas.contains(&waba.id))
         .ok_or_else(|| Refusal::no_such_object(request.pnid))
+}
+
+/// The token of a request, where the version is served and the token is good.
+pub(crate) fn token<'w>(
+    version: &str,
+    authorization: Option<&str>,
+    world: &'w World,
+    now: Timestamp,
+) -> Result<&'w Token, Refusal> {
+    check_version(version, &world.settings)?;
+    let token = authorization
+        .and_then(bearer)
+        .and_then(|value| world.token(value));
+    token
+        .filter(|token| token.is_valid(now))
+        .ok_or_else(|| Refusal::new(190))
 }
 
 fn bearer(authorization: &str) -> Option<&str> {
@@ -136,10 +185,13 @@ fn check_standing(number: &Number, waba: &Waba) -> Result<(), Refusal> {
         (NumberState::Maintenance, _) => 131057,
         (NumberState::Unregistered, _) => 133010,
         (NumberState::Deleted, _) => 33,
-        (NumberState::Registered, WabaState::Locked) => 131031,
-        (NumberState::Registered, WabaState::Restricted) => 368,
-        (NumberState::Registered, WabaState::Unpaid) => 131042,
-        (NumberState::Registered, WabaState::Ok) => return Ok(()),
+        // A flagged number is warned, and sends on.
+        (NumberState::Flagged | NumberState::Registered, state) => match state {
+            WabaState::Locked => 131031,
+            WabaState::Restricted => 368,
+            WabaState::Unpaid => 131042,
+            WabaState::Ok => return Ok(()),
+        },
     };
     Err(Refusal::new(code))
 }
@@ -172,6 +224,20 @@ fn check_read(body: &Map<String, Value>) -> Result<(), Refusal> {
             131008,
             "The parameter message_id is required.",
         )),
+    }
+}
+
+/// What `marketing_messages` asks of a message before its template is known.
+fn check_marketing(body: &Map<String, Value>, waba: &Waba) -> Result<(), Refusal> {
+    if !waba.marketing_messages {
+        return Err(Refusal::because(
+            131055,
+            "This account may not use marketing_messages.",
+        ));
+    }
+    match body.get("type") {
+        Some(kind) if kind == "template" => Ok(()),
+        _ => Err(Refusal::new(134100)),
     }
 }
 
@@ -247,6 +313,30 @@ fn check_allow_list(number: &Number, recipient: &Recipient) -> Result<(), Refusa
         return Ok(());
     }
     Err(Refusal::new(131030))
+}
+
+fn check_limits(
+    number: &Number,
+    user: &User,
+    ground: &Ground<'_>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let Some(quota) = &ground.quota else {
+        return Ok(());
+    };
+    let limits = ground.limits;
+    match limits.refusal(&number.id, &user.user_id(), quota, now) {
+        None => Ok(()),
+        Some(code @ limits::THROUGHPUT) => Err(Refusal::because(
+            code,
+            "Cloud API message throughput has been reached.",
+        )),
+        Some(code) => Err(Refusal::because(
+            code,
+            "Message failed to send because there were too many messages sent from this phone \
+             number to the same phone number in a short period of time.",
+        )),
+    }
 }
 
 /// What can be sent.

@@ -47,7 +47,9 @@ fn the_first_thing_that_is_wrong_answers() {
             131021,
         ),
         (Repair::Field("to", json!("+16505550000")), 131030),
-        (Repair::Field("to", json!("+16505551234")), 131047),
+        (Repair::Field("to", json!("+16505551234")), 130429),
+        (Repair::Throughput, 131056),
+        (Repair::NoLimits, 131047),
         (Repair::OpenWindow, ACCEPTED),
     ] {
         let shown = format!("{repair:?}");
@@ -111,6 +113,35 @@ fn marking_as_read_is_no_send() {
 }
 
 #[test]
+fn marketing_messages_takes_marketing_templates_only() {
+    let template = |name: &str| json!({"name": name, "language": {"code": "en"}});
+    let mut attempt = Attempt::sound();
+    attempt.edge = Edge::MarketingMessages;
+    for (repair, refused_with) in [
+        (Repair::Nothing, 134100),
+        (Repair::Field("type", json!("template")), 131008),
+        (Repair::Field("template", template("hello")), 134100),
+        (Repair::Field("template", template("sale")), ACCEPTED),
+        (Repair::Number("barred"), 131055),
+    ] {
+        let shown = format!("{repair:?}");
+        attempt.apply(repair);
+        assert_eq!(attempt.code(), refused_with, "after {shown}");
+    }
+    attempt.apply(Repair::Number("ours"));
+    attempt.edge = Edge::Messages;
+    assert_eq!(attempt.code(), 131063, "marketing is off at the other door");
+}
+
+#[test]
+fn a_flagged_number_sends_on() {
+    let mut attempt = Attempt::sound();
+    attempt.apply(Repair::OpenWindow);
+    attempt.world.numbers[0].state = NumberState::Flagged;
+    assert_eq!(attempt.code(), ACCEPTED);
+}
+
+#[test]
 fn the_bearer_scheme_is_read_in_any_case() {
     for (authorization, want) in [
         (None, 190),
@@ -136,6 +167,8 @@ enum Repair {
     Number(&'static str),
     Json,
     Field(&'static str, Value),
+    Throughput,
+    NoLimits,
     OpenWindow,
 }
 
@@ -143,10 +176,13 @@ enum Repair {
 struct Attempt {
     world: World,
     windows: Windows,
+    limits: Limits,
+    quota: Option<Quota>,
     version: &'static str,
     pnid: &'static str,
     authorization: Option<String>,
     body: String,
+    edge: Edge,
 }
 
 impl Attempt {
@@ -154,10 +190,13 @@ impl Attempt {
         Self {
             world: world::parse(WORLD).unwrap(),
             windows: Windows::default(),
+            limits: exhausted(),
+            quota: Some(TIGHT),
             version: "v20.0",
             pnid: "maintained",
             authorization: None,
             body: "{".to_owned(),
+            edge: Edge::Messages,
         }
     }
 
@@ -167,6 +206,7 @@ impl Attempt {
         attempt.apply(Repair::Version);
         attempt.apply(Repair::Token("good"));
         attempt.apply(Repair::Number("ours"));
+        attempt.apply(Repair::NoLimits);
         let body =
             json!({"messaging_product": "whatsapp", "to": "+16505551234", "text": {"body": "hi"}});
         attempt.body = body.to_string();
@@ -192,6 +232,8 @@ impl Attempt {
                 body[name] = value;
                 self.body = body.to_string();
             }
+            Repair::Throughput => self.quota = Some(Quota { mps: 80, ..TIGHT }),
+            Repair::NoLimits => self.quota = None,
             Repair::OpenWindow => {
                 let user = self.world.user("16505551234").user_id();
                 self.windows.touch("ours", &user, NOW, NOW);
@@ -205,8 +247,16 @@ impl Attempt {
             pnid: self.pnid,
             authorization: self.authorization.as_deref(),
             body: self.body.as_bytes(),
+            edge: self.edge,
         };
-        judge(&request, &self.world, &self.windows, NOW)
+        let ground = Ground {
+            world: &self.world,
+            windows: &self.windows,
+            limits: &self.limits,
+            quota: self.quota,
+            is_in_maintenance: false,
+        };
+        judge(&request, &ground, NOW)
     }
 
     fn code(&self) -> u32 {
@@ -214,12 +264,27 @@ impl Attempt {
     }
 }
 
+/// One message was sent just now, which is all that is granted.
+fn exhausted() -> Limits {
+    let user = world::parse(WORLD).unwrap().user("16505551234").user_id();
+    let mut limits = Limits::default();
+    limits.charge_send("ours", &user, &TIGHT, NOW);
+    limits
+}
+
+const TIGHT: Quota = Quota {
+    mps: 1,
+    pair_burst: 1,
+    ..Quota::of(1)
+};
+
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
 const WORLD: &str = r#"
 settings = { window_mode = "sync" }
 waba = [
-    { id = "w" },
+    { id = "w", disable_marketing_messages_on_cloud_api = true },
+    { id = "barred", marketing_messages = false },
     { id = "locked", state = "locked" },
     { id = "restricted", state = "restricted" },
     { id = "unpaid", state = "unpaid" },
@@ -227,6 +292,7 @@ waba = [
 ]
 number = [
     { id = "ours", waba = "w", display = "15550783881", country_code = "1", allowed_recipients = ["16505551234", "15550783881"] },
+    { id = "barred", waba = "barred", display = "15550783881", country_code = "1" },
     { id = "maintained", waba = "w", display = "15550783881", country_code = "1", state = "maintenance" },
     { id = "unregistered", waba = "w", display = "15550783881", country_code = "1", state = "unregistered" },
     { id = "deleted", waba = "w", display = "15550783881", country_code = "1", state = "deleted" },
@@ -235,11 +301,14 @@ number = [
     { id = "unpaid", waba = "unpaid", display = "15550783881", country_code = "1" },
 ]
 token = [
-    { value = "good", wabas = ["w", "locked", "restricted", "unpaid"] },
+    { value = "good", wabas = ["w", "barred", "locked", "restricted", "unpaid"] },
     { value = "expired", wabas = ["w"], expires_at = 1800000000 },
     { value = "revoked", wabas = ["w"], revoked = true },
     { value = "no-scope", wabas = ["w"], scopes = ["whatsapp_business_management"] },
     { value = "elsewhere", wabas = ["elsewhere"] },
 ]
-template = [{ waba = "w", name = "hello", language = "en", body = "Hello" }]
+template = [
+    { waba = "w", name = "hello", language = "en", body = "Hello" },
+    { waba = "w", name = "sale", language = "en", body = "Sale", category = "marketing" },
+]
 "#;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::graph::checks::Edge;
 use crate::graph::error::Refusal;
 use crate::world::{
     Button, Category, Header, ParameterFormat, Placeholder, Template, TemplateStatus, Waba, World,
@@ -11,26 +12,41 @@ use crate::world::{
 /// What the message asks to be filled into one part of the template.
 type Parameters<'a> = &'a [Value];
 
+/// Where a template message comes from and goes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Of<'a> {
+    pub(crate) waba: &'a Waba,
+    pub(crate) edge: Edge,
+    pub(crate) is_to_user_id: bool,
+}
+
 /// Finds the template that a message names and holds the message against it.
 pub(crate) fn judge<'w>(
     message: &Map<String, Value>,
     world: &'w World,
-    waba: &Waba,
-    is_to_user_id: bool,
+    of: &Of<'_>,
 ) -> Result<&'w Template, Refusal> {
     let name = text_at(message, "/name")?;
     let language = text_at(message, "/language/code")?;
-    let template = world.template(&waba.id, name, language).ok_or_else(|| {
+    let template = world.template(&of.waba.id, name, language).ok_or_else(|| {
         missing(format!(
             "template name ({name}) does not exist in {language}"
         ))
     })?;
     check_status(template)?;
     check_parts(message, template)?;
-    if template.category == Category::Marketing && waba.disable_marketing_messages_on_cloud_api {
-        return Err(Refusal::new(131063));
+    match (of.edge, template.category) {
+        (Edge::Messages, Category::Marketing)
+            if of.waba.disable_marketing_messages_on_cloud_api =>
+        {
+            return Err(Refusal::new(131063));
+        }
+        (Edge::MarketingMessages, Category::Authentication | Category::Utility) => {
+            return Err(Refusal::new(134100));
+        }
+        _ => {}
     }
-    if template.category == Category::Authentication && is_to_user_id {
+    if template.category == Category::Authentication && of.is_to_user_id {
         return Err(Refusal::new(131062));
     }
     Ok(template)

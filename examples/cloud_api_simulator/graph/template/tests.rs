@@ -99,7 +99,7 @@ fn name_and_language_are_required() {
             131009,
         ),
     ] {
-        let judged = judge(message.as_object().unwrap(), &world, &world.wabas[0], false);
+        let judged = judge(message.as_object().unwrap(), &world, &of(&world, false));
         assert_eq!(judged.unwrap_err().code, want, "{message}");
     }
 }
@@ -109,7 +109,7 @@ fn send(name: &str, language: &str, components: &Value, is_to_user_id: bool) -> 
     let world = the_world();
     let message = json!({"name": name, "language": {"code": language}, "components": components});
     let message = message.as_object().unwrap();
-    let judged = judge(message, &world, &world.wabas[0], is_to_user_id);
+    let judged = judge(message, &world, &of(&world, is_to_user_id));
     judged.err().map_or(0, |refusal| refusal.code)
 }
 
@@ -136,4 +136,12 @@ fn the_world() -> World {
         row("offer", "body = \"Hello\"\ncategory = \"marketing\""),
     ];
     world::parse(&text.concat()).unwrap()
+}
+
+fn of(world: &World, is_to_user_id: bool) -> Of<'_> {
+    Of {
+        waba: &world.wabas[0],
+        edge: Edge::Messages,
+        is_to_user_id,
+    }
 }

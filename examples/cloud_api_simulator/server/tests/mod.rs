@@ -1,6 +1,10 @@
 //! The whole simulator over real sockets: a client on one side, an app on the other.
 
+mod account;
+mod control;
+mod faults;
 mod run;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -331,9 +335,7 @@ async fn the_world_can_be_changed_and_what_happened_forgotten() {
 #[tokio::test]
 async fn the_control_plane_can_have_a_socket_of_its_own() {
     let simulator = simulator("");
-    let server = Server::bind(simulator, LOOPBACK, Some(LOOPBACK))
-        .await
-        .unwrap();
+    let server = Server::bind(simulator, LOOPBACK, Some(LOOPBACK)).unwrap();
     let (url, control_url) = (server.url().unwrap(), server.control_url().unwrap());
     let running = tokio::spawn(server.run());
     let client = Client::builder().no_proxy().build().unwrap();

@@ -1,14 +1,31 @@
 //! The shapes of webhook payloads.
 
+mod distort;
+
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::graph::{Recipient, error};
 use crate::status::Word;
-use crate::webhook::{Event, Matter, Status};
+use crate::webhook::{Call, Event, Matter, Status, Update};
 
-/// The whole payload of an event; older payload versions carry `conversation`.
-pub(crate) fn envelope(event: &Event, has_conversations: bool) -> Value {
+pub(crate) use self::distort::distort;
+
+/// The whole payload of these updates; neighbours of one account share an entry.
+pub(crate) fn envelope(updates: &[Update]) -> Value {
+    let by_account = updates.chunk_by(|one, next| one.waba == next.waba);
+    let entries: Vec<Value> = by_account
+        .map(|updates| {
+            let change = |update: &Update| json!({"field": update.field, "value": update.value});
+            let changes: Vec<Value> = updates.iter().map(change).collect();
+            json!({"id": updates[0].waba, "changes": changes})
+        })
+        .collect();
+    json!({"object": "whatsapp_business_account", "entry": entries})
+}
+
+/// What an event looks like; older payload versions carry `conversation`.
+pub(crate) fn value(event: &Event, has_conversations: bool) -> Value {
     let number = &event.number;
     let mut value = Map::new();
     value.insert("messaging_product".to_owned(), json!("whatsapp"));
@@ -30,15 +47,23 @@ pub(crate) fn envelope(event: &Event, has_conversations: bool) -> Value {
             let status = status_object(event, status, has_conversations);
             value.insert("statuses".to_owned(), json!([status]));
         }
+        Matter::Call(call) => {
+            value.insert("contacts".to_owned(), json!([contact(event, None)]));
+            let (list, object) = match call {
+                Call::Begins(call) => ("calls", call),
+                Call::Moves(status) => ("statuses", status),
+            };
+            value.insert(list.to_owned(), json!([object]));
+        }
     }
-    json!({
-        "object": "whatsapp_business_account",
-        "entry": [{"id": number.waba, "changes": [{"field": "messages", "value": value}]}],
-    })
+    Value::Object(value)
 }
 
 fn contact(event: &Event, recipient: Option<&Recipient>) -> Value {
     let mut contact = json!({"profile": {"name": event.user.profile_name()}});
+    if let Some(username) = &event.user.username {
+        contact["profile"]["username"] = username.as_str().into();
+    }
     if let Some(phone) = known_phone(event, recipient) {
         contact["wa_id"] = phone.into();
     }
@@ -114,6 +139,9 @@ fn conversation(event: &Event, status: &Status) -> Value {
 }
 
 fn priced_category(status: &Status) -> &'static str {
+    if status.is_lite {
+        return "marketing_lite";
+    }
     status
         .category
         .map_or("service", |category| category.as_str())

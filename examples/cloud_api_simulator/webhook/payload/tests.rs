@@ -31,7 +31,7 @@ fn a_status_has_the_published_shape() {
             }],
         }}]}],
     });
-    assert_eq!(envelope(&event, false), want);
+    assert_eq!(envelope(&[update(&event)]), want);
 }
 
 #[test]
@@ -90,6 +90,19 @@ fn a_phone_number_shows_only_where_the_business_knows_it() {
             has_user_id,
             "{case}"
         );
+    }
+}
+
+#[test]
+fn a_user_name_stands_in_the_profile() {
+    for (username, want) in [(None, json!(null)), (Some("sheena"), json!("sheena"))] {
+        let user = User {
+            username: username.map(str::to_owned),
+            ..User::ordinary("1")
+        };
+        let value = value(&event(status(Word::Sent, phone()), user), false);
+        let got = value.pointer("/contacts/0/profile/username").cloned();
+        assert_eq!(got.unwrap_or_default(), want);
     }
 }
 
@@ -163,8 +176,33 @@ fn an_inbound_message_comes_with_its_contact() {
     }
 }
 
-fn value(event: &Event, has_conversations: bool) -> Value {
-    envelope(event, has_conversations)["entry"][0]["changes"][0]["value"].clone()
+#[test]
+fn updates_of_one_account_share_an_entry_and_not_those_of_another() {
+    let event = event(status(Word::Sent, phone()), User::ordinary("1"));
+    let of = |waba: &str| Update {
+        waba: waba.to_owned(),
+        ..update(&event)
+    };
+    let body = envelope(&[of("a"), of("a"), of("b"), of("a")]);
+    let shape: Vec<(&str, usize)> = body["entry"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            let changes = entry["changes"].as_array().unwrap();
+            (entry["id"].as_str().unwrap(), changes.len())
+        })
+        .collect();
+    assert_eq!(shape, [("a", 2), ("b", 1), ("a", 1)]);
+}
+
+fn update(event: &Event) -> Update {
+    Update {
+        about: event.about(),
+        waba: event.number.waba.clone(),
+        field: event.field(),
+        value: value(event, false),
+    }
 }
 
 fn event(status: Status, user: User) -> Event {
@@ -192,6 +230,7 @@ fn status(word: Word, recipient: Recipient) -> Status {
         is_priced: true,
         category: None,
         is_window_open: true,
+        is_lite: false,
     }
 }
 
