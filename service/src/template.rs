@@ -80,6 +80,28 @@ pub enum ButtonKind {
     Url,
 }
 
+// === impl Template ===
+
+impl Template {
+    /// Whether its parts go together, as far as that can be told without the template: a
+    /// header is text or media, and values are no longer than the part that they are in
+    /// (132005).
+    pub fn is_consistent(&self) -> bool {
+        let is_body_alone = self.header_parameters.is_empty()
+            && self.header_media_url.is_none()
+            && self.buttons.is_empty();
+        let body_max = if is_body_alone {
+            BODY_ALONE_MAX
+        } else {
+            BODY_MAX
+        };
+        let has_one_header = self.header_parameters.is_empty() || self.header_media_url.is_none();
+        has_one_header
+            && self.header_parameters.longest() <= HEADER_MAX
+            && self.parameters.longest() <= body_max
+    }
+}
+
 // === impl Name ===
 
 impl Name {
@@ -122,7 +144,8 @@ impl Language {
 // === impl Parameters ===
 
 impl Parameters {
-    /// Takes these values if Meta would take them.
+    /// Takes these values if Meta would take them: all of them by name, or numbered from
+    /// `1` without a gap (132000, 132012).
     pub fn new<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<Self> {
         let values = values
             .into_iter()
@@ -131,7 +154,17 @@ impl Parameters {
                 fits.then(|| (name.into(), value.into()))
             })
             .collect::<Option<BTreeMap<_, _>>>()?;
-        (values.len() <= PARAMETERS_MAX).then_some(Self(values))
+        let parameters = Self(values);
+        let is_number = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+        let is_named = parameters.named().all(|(name, _)| !is_number(name));
+        let fits = parameters.0.len() <= PARAMETERS_MAX;
+        (fits && (is_named || parameters.positional().is_some())).then_some(parameters)
+    }
+
+    /// How many characters the longest value has.
+    pub fn longest(&self) -> usize {
+        let lengths = self.0.values().map(|value| value.chars().count());
+        lengths.max().unwrap_or_default()
     }
 
     /// Whether there are none.
@@ -223,6 +256,15 @@ fn is_writable(value: &str) -> bool {
     value.len() <= VALUE_MAX && !value.contains(char::is_control) && !value.contains("     ")
 }
 
+/// Meta's cap on the text of a header.
+const HEADER_MAX: usize = 60;
+
+/// Meta's cap on a body that has other components beside it.
+const BODY_MAX: usize = 1024;
+
+/// Meta's cap on a body without any.
+const BODY_ALONE_MAX: usize = 32_768;
+
 /// Meta's cap.
 const NAME_MAX: usize = 512;
 
@@ -271,12 +313,59 @@ mod tests {
     fn numbered_placeholders_keep_their_order() {
         for (given, want) in [
             (vec![("2", "b"), ("1", "a")], Some(vec!["a", "b"])),
-            (vec![("10", "j"), ("1", "a")], None),
             (vec![("first_name", "Ada")], None),
             (vec![], Some(vec![])),
         ] {
             let parameters = Parameters::new(given.clone()).unwrap();
             assert_eq!(parameters.positional(), want, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn placeholders_are_named_or_numbered_without_a_gap() {
+        for (given, fits) in [
+            (vec![("1", "a"), ("2", "b")], true),
+            (vec![("name", "a"), ("place_2", "b")], true),
+            (vec![("10", "j"), ("1", "a")], false),
+            (vec![("2", "b")], false),
+            (vec![("0", "b")], false),
+            (vec![("1", "a"), ("name", "b")], false),
+        ] {
+            assert_eq!(Parameters::new(given.clone()).is_some(), fits, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_go_together_are_refused_here() {
+        let long = |length| "x".repeat(length);
+        let values = |text: &str| Parameters::new([("1", text)]).unwrap();
+        let url = MediaUrl::parse("https://x.example/a.png");
+        for (header, media, body, buttons, fits) in [
+            (None, None, long(32_768), false, true),
+            (None, None, long(1025), true, false),
+            (None, None, long(1024), true, true),
+            (Some(long(60)), None, long(1), false, true),
+            (Some(long(61)), None, long(1), false, false),
+            (None, url.clone(), long(1025), false, false),
+            (Some(long(1)), url, long(1), false, false),
+        ] {
+            let template = Template {
+                name: Name::parse("order").unwrap(),
+                language: Language::parse("en").unwrap(),
+                parameters: values(&body),
+                header_parameters: header.as_deref().map(values).unwrap_or_default(),
+                header_media_url: media,
+                buttons: match buttons {
+                    true => vec![Button::new(0, ButtonKind::Url, "x").unwrap()],
+                    false => vec![],
+                },
+            };
+            let length = body.len();
+            assert_eq!(
+                template.is_consistent(),
+                fits,
+                "{header:?} {length} {buttons}"
+            );
         }
     }
 

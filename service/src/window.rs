@@ -10,11 +10,45 @@ use vestibule::clock::Timestamp;
 
 /// The window between one business number and one customer, as last opened.
 ///
-/// Later events only ever move it forward ([`Ord`]), so duplicates and late arrivals are
-/// harmless.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Later events only ever move it forward, so duplicates and late arrivals are harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     opened_at: Timestamp,
+    refused_at: Option<Timestamp>,
+}
+
+/// What is known of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Free-form text may be sent.
+    Open {
+        /// The first moment at which it may not.
+        until: Timestamp,
+    },
+    /// It may not.
+    Closed,
+    /// The customer may have written where nobody here heard it.
+    Unknown,
+}
+
+/// How much a deployment can know of windows that it never saw open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Knowledge {
+    /// Since when webhooks are taken in.
+    pub started_at: Option<Timestamp>,
+    /// When windows were imported from where they were known before.
+    pub imported_at: Option<Timestamp>,
+    /// Whether webhooks are waiting that may open some.
+    pub is_lagging: bool,
+}
+
+/// What opens a window, where Meta is silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether a reaction does.
+    pub opened_by_reaction: bool,
+    /// Whether opening the chat for the first time does.
+    pub opened_by_request_welcome: bool,
 }
 
 /// When something happened, as Meta's webhook tells it.
@@ -26,12 +60,43 @@ pub struct EventTime {
     pub is_skewed: bool,
 }
 
+/// Judges a window; a message that would arrive within `margin` of its end comes too late.
+pub fn judge(
+    window: Option<Window>,
+    knowledge: Knowledge,
+    now: Timestamp,
+    margin: Duration,
+) -> Verdict {
+    match window {
+        Some(window) if window.is_open(now, margin) => Verdict::Open {
+            until: window.closes_at(),
+        },
+        // Whom Meta called closed is closed, whatever else may have been missed.
+        Some(window) if window.is_refused() => Verdict::Closed,
+        _ if knowledge.is_complete(now) => Verdict::Closed,
+        _ => Verdict::Unknown,
+    }
+}
+
 // === impl Window ===
 
 impl Window {
     /// The window that an event of this moment opens.
     pub const fn opened_at(opened_at: Timestamp) -> Self {
-        Self { opened_at }
+        Self {
+            opened_at,
+            refused_at: None,
+        }
+    }
+
+    /// The same after Meta called it closed at this moment (131047): only an event after
+    /// that opens it.
+    #[must_use]
+    pub const fn refused(self, at: Timestamp) -> Self {
+        Self {
+            refused_at: Some(at),
+            ..self
+        }
     }
 
     /// The moment that it counts from.
@@ -46,7 +111,38 @@ impl Window {
 
     /// Whether it is still open, and for longer than `margin`.
     pub fn is_open(self, now: Timestamp, margin: Duration) -> bool {
-        now + margin < self.closes_at()
+        now + margin < self.closes_at() && !self.is_refused()
+    }
+
+    /// Whether Meta called it closed, and nothing has opened it since.
+    fn is_refused(self) -> bool {
+        self.refused_at.is_some_and(|at| self.opened_at <= at)
+    }
+}
+
+// === impl Knowledge ===
+
+impl Knowledge {
+    /// Nothing can have been missed.
+    pub const fn of_everything() -> Self {
+        Self {
+            started_at: Some(Timestamp::EPOCH),
+            imported_at: None,
+            is_lagging: false,
+        }
+    }
+
+    /// Whether every message of the last 24 hours must have been heard of: webhooks have been
+    /// taken in since then, or an import filled what was before the first of them.
+    fn is_complete(self, now: Timestamp) -> bool {
+        let has_seen_a_day = self
+            .started_at
+            .is_some_and(|started| now >= started + LENGTH);
+        let is_filled = self.imported_at.is_some_and(|imported| {
+            self.started_at
+                .is_none_or(|started| started <= imported + IMPORT_GAP)
+        });
+        !self.is_lagging && (has_seen_a_day || is_filled)
     }
 }
 
@@ -74,11 +170,13 @@ impl EventTime {
 /// Whether an inbound message of this type counts as the customer writing to the business.
 ///
 /// Types that Meta adds later are messages too. The exceptions change or annotate a
-/// message that was there already, or come from WhatsApp itself; where Meta is silent
-/// (reactions), a refused free-form text is the cheaper mistake.
-pub fn is_opened_by(kind: &str, unsupported: Option<&str>) -> bool {
+/// message that was there already, or come from WhatsApp itself; where Meta is silent, a
+/// refused free-form text is the cheaper mistake, and `rules` may say otherwise.
+pub fn is_opened_by(kind: &str, unsupported: Option<&str>, rules: Rules) -> bool {
     match kind {
-        "edit" | "reaction" | "request_welcome" | "revoke" | "system" => false,
+        "reaction" => rules.opened_by_reaction,
+        "request_welcome" => rules.opened_by_request_welcome,
+        "edit" | "revoke" | "system" => false,
         "unsupported" => !matches!(
             unsupported,
             Some("edit" | "keep_in_chat" | "pin" | "poll_update" | "reaction")
@@ -94,6 +192,10 @@ pub const ACCEPT_MARGIN: Duration = Duration::from_secs(60);
 pub const DISPATCH_MARGIN: Duration = Duration::from_secs(5);
 
 const LENGTH: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Between an import and the first webhook may lie a deployment; what lies further back has
+/// missed too much.
+const IMPORT_GAP: Duration = Duration::from_secs(60 * 60);
 
 /// How far Meta's clock may be ahead of ours.
 const SKEW_MAX: Duration = Duration::from_secs(60);
@@ -122,6 +224,54 @@ mod tests {
                 open,
                 "{now} {margin:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_meta_called_closed_opens_with_the_next_event() {
+        let refused = Timestamp::from_unix_seconds(2000);
+        for (opened, open) in [(1999, false), (2000, false), (2001, true)] {
+            let window = Window::opened_at(Timestamp::from_unix_seconds(opened)).refused(refused);
+            let now = Timestamp::from_unix_seconds(2002);
+            assert_eq!(window.is_open(now, Duration::ZERO), open, "{opened}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_know_is_not_closed() {
+        let at = Timestamp::from_unix_seconds;
+        let since = |started, imported: Option<u64>, is_lagging| Knowledge {
+            started_at: Some(at(started)),
+            imported_at: imported.map(at),
+            is_lagging,
+        };
+        let (open, over) = (Window::opened_at(at(990_000)), Window::opened_at(at(1000)));
+        let until = open.closes_at();
+        for (window, knowledge, want) in [
+            (Some(open), since(0, None, true), Verdict::Open { until }),
+            (Some(over), since(0, None, false), Verdict::Closed),
+            (Some(over), since(999_000, None, false), Verdict::Unknown),
+            (None, since(913_600, None, false), Verdict::Closed),
+            (None, since(913_601, None, false), Verdict::Unknown),
+            (None, since(999_000, Some(999_500), false), Verdict::Closed),
+            (None, since(999_000, Some(996_000), false), Verdict::Closed),
+            (None, since(999_000, Some(995_000), false), Verdict::Unknown),
+            (None, since(0, Some(999_500), true), Verdict::Unknown),
+            (None, Knowledge::default(), Verdict::Unknown),
+            (None, Knowledge::of_everything(), Verdict::Closed),
+            (
+                Some(open.refused(at(990_001))),
+                since(999_000, None, true),
+                Verdict::Closed,
+            ),
+            (
+                Some(over.refused(at(999))),
+                since(999_000, None, true),
+                Verdict::Unknown,
+            ),
+        ] {
+            let verdict = judge(window, knowledge, at(1_000_000), ACCEPT_MARGIN);
+            assert_eq!(verdict, want, "{window:?} {knowledge:?}");
         }
     }
 
@@ -159,10 +309,17 @@ mod tests {
             ("unsupported", Some("edit"), false),
         ] {
             assert_eq!(
-                is_opened_by(kind, unsupported),
+                is_opened_by(kind, unsupported, Rules::default()),
                 opens,
                 "{kind} {unsupported:?}"
             );
+        }
+        let rules = Rules {
+            opened_by_reaction: true,
+            opened_by_request_welcome: true,
+        };
+        for kind in ["reaction", "request_welcome"] {
+            assert!(is_opened_by(kind, None, rules), "{kind}");
         }
     }
 }

@@ -21,6 +21,16 @@ pub struct Client {
     authorization: HeaderValue,
 }
 
+/// How long Meta may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until there is a connection, TLS included.
+    pub connect: Duration,
+    /// Until the whole answer is there. Peers wait 30 to 35 s; a shorter wait leaves more
+    /// attempts unclear.
+    pub whole: Duration,
+}
+
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -40,19 +50,28 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] where the token is no header value or TLS cannot be set up.
-    pub fn new(base_url: &str, version: &str, token: &Secret) -> Result<Self, ClientError> {
+    pub fn new(
+        base_url: &str,
+        version: &str,
+        token: &Secret,
+        timeouts: Timeouts,
+    ) -> Result<Self, ClientError> {
         // The TLS library takes its cryptography from the process; who came first, wins.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
             .map_err(|_| ClientError::Token)?;
         authorization.set_sensitive(true);
         let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(WHOLE)
+            .connect_timeout(timeouts.connect)
+            .timeout(timeouts.whole)
             .redirect(reqwest::redirect::Policy::none())
             // Whether a message may be sent again is decided in one place, and not here.
             .retry(reqwest::retry::never())
             .no_proxy()
+            // Connections are kept for the next message, but not for one that comes after
+            // Meta has most likely closed them.
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
             .build()
             .map_err(ClientError::Http)?;
         let base = format!("{}/{version}/", base_url.trim_end_matches('/')).into();
@@ -92,10 +111,9 @@ impl CloudApi for Client {
         self.post(phone_number_id, body)
             .await
             .unwrap_or_else(|cause| {
-                let reply = if cause.is_connect() || cause.is_builder() {
-                    Reply::NotSent
-                } else {
-                    Reply::Lost
+                let reply = match is_unsent(&cause) {
+                    true => Reply::NotSent,
+                    false => Reply::Lost,
                 };
                 let cause = cause.without_url();
                 debug!(?cause, ?reply, "the Cloud API gave no whole answer");
@@ -117,11 +135,30 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Long enough for a handshake across the world, short enough to try again soon.
-const CONNECT: Duration = Duration::from_secs(3);
+/// Whether an error proves that nothing of the request was acted on: there was no
+/// connection, the one that was reused had ended before anything was written to it, or
+/// HTTP/2 says that the stream was never looked at (RFC 9113 §8.7).
+fn is_unsent(error: &reqwest::Error) -> bool {
+    if error.is_connect() || error.is_builder() {
+        return true;
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper::Error>()
+            && error.is_canceled()
+        {
+            return true;
+        }
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
+        cause = error.source();
+    }
+    false
+}
 
-/// Peers wait 30 to 35 s; a shorter wait leaves more attempts unclear.
-const WHOLE: Duration = Duration::from_secs(30);
+/// Shorter than servers keep a connection that nobody uses.
+const IDLE: Duration = Duration::from_secs(50);
 
 /// Meta's answers have a few hundred bytes.
 const ANSWER_MAX: usize = 256 * 1024;
@@ -129,7 +166,7 @@ const ANSWER_MAX: usize = 256 * 1024;
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -156,7 +193,7 @@ mod tests {
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let base = format!("http://{}/", listener.local_addr().unwrap());
-            let client = Client::new(&base, "v25.0", &Secret::new("canary")).unwrap();
+            let client = Client::new(&base, "v25.0", &Secret::new("canary"), TIMEOUTS).unwrap();
             let server = match answer {
                 Some(answer) => Some(tokio::spawn(answer_once(listener, answer))),
                 None => {
@@ -177,23 +214,92 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_handshake_that_fails_has_sent_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("https://{}/", listener.local_addr().unwrap());
+        let client = Client::new(&base, "v25.0", &Secret::new("canary"), TIMEOUTS).unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"this is no TLS\r\n").await.unwrap();
+            stream
+        });
+        let reply = client.send("10", Bytes::from_static(b"{}")).await;
+        assert_eq!(reply, Reply::NotSent);
+        drop(server.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_in_time_is_lost() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/", listener.local_addr().unwrap());
+        let timeouts = Timeouts {
+            whole: Duration::from_millis(50),
+            ..TIMEOUTS
+        };
+        let client = Client::new(&base, "v25.0", &Secret::new("canary"), timeouts).unwrap();
+        // The system takes the connection and the request; nobody reads them.
+        let reply = client.send("10", Bytes::from_static(b"{}")).await;
+        assert_eq!(reply, Reply::Lost);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_kept_and_one_that_ended_is_replaced() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/", listener.local_addr().unwrap());
+        let client = Client::new(&base, "v25.0", &Secret::new("canary"), TIMEOUTS).unwrap();
+        let server = tokio::spawn(async move {
+            let mut requests = Vec::new();
+            for on_one_connection in [2, 1] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                for _ in 0..on_one_connection {
+                    requests.push(request(&mut stream).await);
+                    stream.write_all(KEPT.as_bytes()).await.unwrap();
+                }
+                // Closed without a word, as servers do with what is idle.
+            }
+            requests
+        });
+        for _ in 0..2 {
+            let reply = client.send("10", Bytes::from_static(b"{}")).await;
+            assert_eq!(reply, answered(200, None));
+        }
+        // Where the client has not seen the end yet, it writes into it, and cannot tell.
+        let mut tries = 0;
+        while client.send("10", Bytes::from_static(b"{}")).await != answered(200, None) {
+            tries += 1;
+            assert!(tries < 10, "the new connection is not used");
+        }
+        assert_eq!(
+            server.await.unwrap().len(),
+            3,
+            "what was read was sent once"
+        );
+    }
+
     #[test]
     fn debug_shows_no_token() {
-        let client = Client::new("http://x", "v25.0", &Secret::new("canary")).unwrap();
+        let client = Client::new("http://x", "v25.0", &Secret::new("canary"), TIMEOUTS).unwrap();
         assert!(!format!("{client:?}").contains("canary"));
-        let error = Client::new("http://x", "v25.0", &Secret::new("ca\nnary")).unwrap_err();
+        let error =
+            Client::new("http://x", "v25.0", &Secret::new("ca\nnary"), TIMEOUTS).unwrap_err();
         assert!(!format!("{error:?} {error}").contains("nary"));
     }
 
     /// Reads one request, answers it with these bytes, and closes.
     async fn answer_once(listener: TcpListener, answer: &str) -> String {
         let (mut stream, _) = listener.accept().await.unwrap();
+        let request = request(&mut stream).await;
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        request
+    }
+
+    async fn request(stream: &mut TcpStream) -> String {
         let mut request = vec![0; 4096];
         let mut read = 0;
         while !request[..read].ends_with(b"{}") {
             read += stream.read(&mut request[read..]).await.unwrap();
         }
-        stream.write_all(answer.as_bytes()).await.unwrap();
         String::from_utf8(request[..read].to_vec()).unwrap()
     }
 
@@ -204,4 +310,11 @@ mod tests {
             body: Bytes::from_static(b"{}"),
         }
     }
+
+    const KEPT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        connect: Duration::from_secs(3),
+        whole: Duration::from_secs(30),
+    };
 }

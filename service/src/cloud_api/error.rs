@@ -1,4 +1,4 @@
-//! What an answer of Meta proves, and the one table of its error codes.
+//! What an answer of Meta proves.
 //!
 //! Codes decide and statuses do not: Meta reports its rate limits as 400. An answer that
 //! carries Meta's error envelope was judged by Meta and not accepted; a bare 5xx may come
@@ -6,33 +6,44 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::Reply;
-use crate::message::Failure;
+use super::schedule::Schedule;
+use super::table;
+use crate::delivery::Names;
 
 /// What an attempt came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Meta took it, under this id.
+    /// Meta took it.
     Accepted {
         /// The message's id at Meta.
         wamid: Box<str>,
+        /// The names that Meta gave the customer.
+        recipient: Names,
     },
     /// Nothing left this process.
     NotSent,
     /// Meta refused it.
-    Rejected {
-        /// Meta's code.
-        code: u32,
-        /// What to do about it.
-        action: Action,
-        /// What Meta asked to wait.
-        retry_after: Option<Duration>,
-    },
+    Rejected(Refusal),
     /// Nobody can tell yet.
     Unknown,
+}
+
+/// A refusal of Meta's, or of something on the way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Meta's code; the status where there was no envelope.
+    pub code: u32,
+    /// The status of the answer.
+    pub http_status: u16,
+    /// What Meta's support asks for.
+    pub fbtrace_id: Option<Box<str>>,
+    /// What Meta asked to wait.
+    pub retry_after: Option<Duration>,
+    /// What to do about it.
+    pub action: Action,
 }
 
 /// What a refusal asks for.
@@ -40,39 +51,48 @@ pub enum Outcome {
 pub enum Action {
     /// The message has failed.
     Fail,
-    /// Nothing more is sent until somebody has acted; then try again.
-    Pause,
-    /// The same message may be sent again later.
-    Retry(Schedule),
+    /// Meta calls the window closed; once in a while it is wrong.
+    WindowClosed,
+    /// The same message may be sent again later, and everything of its scope waits.
+    Retry {
+        /// For how long.
+        schedule: Schedule,
+        /// What waits.
+        scope: Scope,
+    },
+    /// Nothing of its scope is sent until somebody has acted.
+    Pause {
+        /// What waits.
+        scope: Scope,
+        /// How anybody learns that it may go on.
+        resume: Resume,
+    },
 }
 
-/// How long to wait before each repetition, and how many there may be.
+/// How far a refusal reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    first: Duration,
-    factor: u32,
-    cap: Duration,
-    retries_max: Option<u32>,
+pub enum Scope {
+    /// This message.
+    Message,
+    /// Messages from its number to its customer.
+    Pair,
+    /// Messages from its number.
+    Number,
+    /// Messages of its WhatsApp business account.
+    Account,
+    /// Messages of the app.
+    App,
+    /// Messages sent with its token.
+    Token,
 }
 
-/// A line of the table: a range of codes, our word, our sentence and what to do.
-#[derive(Debug)]
-struct Row {
-    first: u32,
-    last: u32,
-    word: &'static str,
-    sentence: &'static str,
-    action: Action,
-}
-
-#[derive(Deserialize)]
-struct Success {
-    messages: Vec<Accepted>,
-}
-
-#[derive(Deserialize)]
-struct Accepted {
-    id: Box<str>,
+/// How a pause ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// One message is sent after this long, and more and more rarely, to see.
+    Probe(Duration),
+    /// An operator says so: trying again makes it worse.
+    Manual,
 }
 
 /// Says what happened on the wire proves.
@@ -93,287 +113,94 @@ pub fn classify(reply: &Reply) -> Outcome {
     }
 }
 
-/// What callers are told of a code of Meta's; never Meta's own text.
-pub fn failure(code: u32) -> Failure {
-    let (word, sentence) = row(code).map_or(UNLISTED, |row| (row.word, row.sentence));
-    Failure {
-        code: word.into(),
-        message: format!("{sentence} (WhatsApp error {code})").into(),
-    }
-}
+// === impl Refusal ===
 
-// === impl Schedule ===
-
-impl Schedule {
-    const fn new(first: u64, factor: u32, cap: u64) -> Self {
-        Self {
-            first: Duration::from_secs(first),
-            factor,
-            cap: Duration::from_secs(cap),
-            retries_max: None,
-        }
-    }
-
-    const fn at_most(mut self, retries: u32) -> Self {
-        self.retries_max = Some(retries);
-        self
-    }
-
-    /// The longest wait before the next try when `tries` have failed, or nothing when
-    /// those were enough.
-    pub fn wait(self, tries: u32) -> Option<Duration> {
-        if self.retries_max.is_some_and(|max| tries > max) {
+impl Refusal {
+    /// The wait before the same message is tried again when `tries` have failed, or nothing
+    /// when those were enough: ours or Meta's, whichever is longer.
+    pub fn wait(&self, tries: u32, draw: u128) -> Option<Duration> {
+        let Action::Retry { schedule, .. } = self.action else {
             return None;
-        }
-        let factor = self.factor.saturating_pow(tries.saturating_sub(1));
-        Some(self.first.saturating_mul(factor).min(self.cap))
+        };
+        Some(schedule.wait(tries, draw)?.max(self.asked()))
+    }
+
+    /// What Meta asked to wait, as far as that is believed.
+    pub fn asked(&self) -> Duration {
+        self.retry_after.unwrap_or_default().min(ASKED_MAX)
     }
 }
 
+/// Only the id matters; whatever else is odd about the answer, the message was taken.
 fn accepted(body: &[u8]) -> Outcome {
-    serde_json::from_slice::<Success>(body)
-        .ok()
-        .and_then(|success| success.messages.into_iter().next())
-        .filter(|accepted| (1..=WAMID_MAX).contains(&accepted.id.len()))
-        .map_or(Outcome::Unknown, |accepted| Outcome::Accepted {
-            wamid: accepted.id,
-        })
+    let Ok(success) = serde_json::from_slice::<Value>(body) else {
+        return Outcome::Unknown;
+    };
+    let contact = &success["contacts"][0];
+    let name = |field: &str| contact[field].as_str().map(Into::into);
+    let wamid = success["messages"][0]["id"].as_str();
+    let wamid = wamid.filter(|id| (1..=WAMID_MAX).contains(&id.len()));
+    wamid.map_or(Outcome::Unknown, |wamid| Outcome::Accepted {
+        wamid: wamid.into(),
+        recipient: Names {
+            phone: name("wa_id"),
+            id: name("user_id"),
+        },
+    })
 }
 
 fn refused(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Outcome {
     let is_server_fault = status >= 500;
-    let Some(code) = graph_code(body) else {
+    let refusal = |code, fbtrace_id, action| {
+        Outcome::Rejected(Refusal {
+            code,
+            http_status: status,
+            fbtrace_id,
+            retry_after,
+            action,
+        })
+    };
+    let Some((code, fbtrace_id)) = envelope(body) else {
         return if is_server_fault {
             Outcome::Unknown
         } else {
             // Not Meta's envelope, yet a refusal: a proxy on the way, or a wrong address.
-            Outcome::Rejected {
-                code: u32::from(status),
-                action: action_without_envelope(status),
-                retry_after,
-            }
+            refusal(u32::from(status), None, action_without_envelope(status))
         };
     };
-    let action = row(code).map_or_else(
-        || {
-            if is_server_fault {
-                Action::Retry(FEW)
-            } else {
-                Action::Fail
-            }
-        },
-        |row| row.action,
-    );
-    Outcome::Rejected {
-        code,
-        action,
-        retry_after,
-    }
+    let action = table::action(code).unwrap_or(match is_server_fault {
+        true => table::FAULT,
+        false => Action::Fail,
+    });
+    refusal(code, fbtrace_id, action)
 }
 
-/// The code in Meta's envelope; the rest of it is read by nobody, since its texts change
-/// and one of its fields comes both as an object and as a string.
-fn graph_code(body: &[u8]) -> Option<u32> {
+/// The code in Meta's envelope, and what Meta's support asks for; the rest of it is read by
+/// nobody, since its texts change and one of its fields comes both as an object and as a
+/// string.
+fn envelope(body: &[u8]) -> Option<(u32, Option<Box<str>>)> {
     let envelope: Value = serde_json::from_slice(body).ok()?;
-    let code = envelope.get("error")?.get("code")?;
+    let error = envelope.get("error")?;
+    let code = error.get("code")?;
     let code = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;
-    u32::try_from(code).ok()
+    let trace = error["fbtrace_id"].as_str();
+    let trace = trace.filter(|trace| trace.len() <= TRACE_MAX);
+    Some((u32::try_from(code).ok()?, trace.map(Into::into)))
 }
 
 const fn action_without_envelope(status: u16) -> Action {
     match status {
-        408 | 429 => Action::Retry(SERVER),
-        401 | 403 => Action::Pause,
+        408 | 429 => table::OVERLOAD,
+        401 | 403 => table::NO_ACCESS,
         _ => Action::Fail,
     }
 }
 
-fn row(code: u32) -> Option<&'static Row> {
-    TABLE
-        .iter()
-        .find(|row| (row.first..=row.last).contains(&code))
-}
+/// A `Retry-After` beyond this is not believed.
+const ASKED_MAX: Duration = Duration::from_secs(60 * 60);
 
-const fn row_of(first: u32, last: u32, group: (&'static str, &'static str), action: Action) -> Row {
-    Row {
-        first,
-        last,
-        word: group.0,
-        sentence: group.1,
-        action,
-    }
-}
-
-/// Declares the table: codes, the group whose words are shown, the action.
-macro_rules! table {
-    ($($first:literal $(..= $last:literal)? => $group:ident $action:expr;)*) => {
-        &[$(row_of($first, last!($first $($last)?), $group, $action)),*]
-    };
-}
-
-macro_rules! last {
-    ($first:literal) => {
-        $first
-    };
-    ($first:literal $last:literal) => {
-        $last
-    };
-}
-
-/// Every code that the send path can meet, in the order of their numbers.
-const TABLE: &[Row] = table! {
-    0 => ACCESS Action::Pause;
-    1 => UNAVAILABLE Action::Retry(FEW);
-    2 => UNAVAILABLE Action::Retry(SERVER);
-    3 => ACCESS Action::Pause;
-    4 => THROTTLED Action::Retry(HOURLY);
-    10 => ACCESS Action::Pause;
-    17 => THROTTLED Action::Retry(HOURLY);
-    32 => THROTTLED Action::Retry(HOURLY);
-    33 => NUMBER Action::Pause;
-    100 => INVALID Action::Fail;
-    190 => ACCESS Action::Pause;
-    200..=299 => ACCESS Action::Pause;
-    368 => RESTRICTED Action::Pause;
-    613 => THROTTLED Action::Retry(HOURLY);
-    80007 => THROTTLED Action::Retry(HOURLY);
-    130429 => THROTTLED Action::Retry(NUMBER_RATE);
-    130472 => WITHHELD Action::Fail;
-    130497 => COUNTRY Action::Fail;
-    131000 => UNAVAILABLE Action::Retry(FEW);
-    131005 => ACCESS Action::Pause;
-    131008..=131009 => INVALID Action::Fail;
-    131016 => UNAVAILABLE Action::Retry(SERVER);
-    131021 => INVALID Action::Fail;
-    131026 => UNDELIVERABLE Action::Fail;
-    131030 => UNDELIVERABLE Action::Fail;
-    131031 => RESTRICTED Action::Pause;
-    131037 => NUMBER Action::Pause;
-    131042 => PAYMENT Action::Pause;
-    131045 => NUMBER Action::Pause;
-    131047 => WINDOW Action::Fail;
-    131048 => RESTRICTED Action::Pause;
-    131049 => WITHHELD Action::Fail;
-    131050 => OPTED_OUT Action::Fail;
-    131051 => INVALID Action::Fail;
-    131053 => MEDIA Action::Retry(FEW);
-    131055 => TEMPLATE Action::Fail;
-    131056 => THROTTLED Action::Retry(PAIR_RATE);
-    131057 => UNAVAILABLE Action::Retry(MAINTENANCE);
-    131062 => INVALID Action::Fail;
-    131063 => TEMPLATE Action::Fail;
-    131064 => RESTRICTED Action::Pause;
-    132000 => TEMPLATE_PARAMETERS Action::Fail;
-    132001 => TEMPLATE_UNKNOWN Action::Fail;
-    132005 => TEMPLATE_PARAMETERS Action::Fail;
-    132007 => TEMPLATE Action::Fail;
-    132008 => TEMPLATE_PARAMETERS Action::Fail;
-    132012 => TEMPLATE_PARAMETERS Action::Fail;
-    132015..=132016 => TEMPLATE Action::Fail;
-    132068 => TEMPLATE Action::Fail;
-    132069 => THROTTLED Action::Retry(FLOW);
-    133000 => NUMBER Action::Pause;
-    133004 => UNAVAILABLE Action::Retry(SERVER);
-    133005..=133006 => NUMBER Action::Pause;
-    133008..=133010 => NUMBER Action::Pause;
-    133015 => NUMBER Action::Pause;
-    134011 => PAYMENT Action::Fail;
-    134100 => TEMPLATE Action::Fail;
-    134101 => TEMPLATE Action::Retry(SYNC);
-    134102 => TEMPLATE Action::Fail;
-    135000 => INVALID Action::Fail;
-    137000 => INVALID Action::Fail;
-};
-
-/// Graph's call limits count over a rolling hour.
-const HOURLY: Schedule = Schedule::new(60, 2, 15 * 60);
-
-/// Messages a second of one number.
-const NUMBER_RATE: Schedule = Schedule::new(1, 2, 60);
-
-/// Messages from one number to one customer; the steps are those that Meta gives.
-const PAIR_RATE: Schedule = Schedule::new(1, 4, 256);
-
-/// Overload or a fault at Meta.
-const SERVER: Schedule = Schedule::new(2, 2, 120);
-
-/// Faults of which some never pass.
-const FEW: Schedule = Schedule::new(5, 12, 60).at_most(2);
-
-/// A number is moved to higher throughput within a minute.
-const MAINTENANCE: Schedule = Schedule::new(15, 2, 120);
-
-/// Ten messages an hour while a Flow is throttled.
-const FLOW: Schedule = Schedule::new(3600, 1, 3600);
-
-/// Templates reach the Marketing Messages API within ten minutes.
-const SYNC: Schedule = Schedule::new(600, 1, 600);
+/// Meta's trace ids have some thirty characters.
+const TRACE_MAX: usize = 128;
 
 /// Meta's cap on its ids.
 const WAMID_MAX: usize = 128;
-
-const ACCESS: (&str, &str) = ("access_denied", "WhatsApp does not grant access.");
-const COUNTRY: (&str, &str) = (
-    "country_not_allowed",
-    "This business may not message customers in that country.",
-);
-const INVALID: (&str, &str) = (
-    "message_invalid",
-    "WhatsApp refused the message as invalid.",
-);
-const MEDIA: (&str, &str) = ("media_unavailable", "WhatsApp could not fetch the media.");
-const NUMBER: (&str, &str) = ("number_not_ready", "The sending number is not ready.");
-const OPTED_OUT: (&str, &str) = ("opted_out", "The customer takes no marketing messages.");
-const PAYMENT: (&str, &str) = ("payment_required", "The WhatsApp account cannot be billed.");
-const RESTRICTED: (&str, &str) = ("account_restricted", "WhatsApp has restricted the account.");
-const TEMPLATE: (&str, &str) = ("template_refused", "WhatsApp refused the template.");
-const TEMPLATE_PARAMETERS: (&str, &str) = (
-    "template_parameters_mismatch",
-    "The parameters do not fit the template.",
-);
-const TEMPLATE_UNKNOWN: (&str, &str) = (
-    "template_not_found",
-    "There is no approved template of this name in this language.",
-);
-const THROTTLED: (&str, &str) = ("throttled", "WhatsApp's rate limit is reached.");
-const UNAVAILABLE: (&str, &str) = ("whatsapp_unavailable", "WhatsApp had a fault.");
-const UNDELIVERABLE: (&str, &str) = (
-    "undeliverable",
-    "WhatsApp cannot deliver to this recipient.",
-);
-const UNLISTED: (&str, &str) = ("rejected", "WhatsApp refused the message.");
-const WINDOW: (&str, &str) = ("window_closed", "The 24-hour window is closed.");
-const WITHHELD: (&str, &str) = (
-    "delivery_withheld",
-    "WhatsApp chose not to deliver this message.",
-);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_in_order_and_has_no_code_twice() {
-        for pair in TABLE.windows(2) {
-            assert!(pair[0].last < pair[1].first, "{:?}", pair[1]);
-        }
-        assert!(TABLE.iter().all(|row| row.first <= row.last));
-    }
-
-    #[test]
-    fn waits_grow_to_their_cap_and_some_end() {
-        for (schedule, waits) in [
-            (NUMBER_RATE, [Some(1), Some(2), Some(4), Some(8)]),
-            (PAIR_RATE, [Some(1), Some(4), Some(16), Some(64)]),
-            (HOURLY, [Some(60), Some(120), Some(240), Some(480)]),
-            (FEW, [Some(5), Some(60), None, None]),
-            (FLOW, [Some(3600); 4]),
-        ] {
-            for (tries, want) in (1..).zip(waits) {
-                let wait = schedule.wait(tries).map(|wait| wait.as_secs());
-                assert_eq!(wait, want, "{schedule:?} {tries}");
-            }
-        }
-        assert_eq!(PAIR_RATE.wait(u32::MAX), Some(Duration::from_secs(256)));
-    }
-}

@@ -8,6 +8,9 @@
 mod client;
 mod error;
 mod request;
+mod schedule;
+mod table;
+mod token;
 pub mod webhook;
 
 #[cfg(test)]
@@ -18,9 +21,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use self::client::{Client, ClientError};
-pub use self::error::{Action, Outcome, Schedule, classify, failure};
+pub use self::client::{Client, ClientError, Timeouts};
+pub use self::error::{Action, Outcome, Refusal, Resume, Scope, classify};
 pub use self::request::body;
+pub use self::schedule::Schedule;
+pub use self::table::{WINDOW_CLOSED, failure, retry_wait};
+pub use self::token::TokenKey;
 
 /// The one call that the service makes to Meta.
 ///

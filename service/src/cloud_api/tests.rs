@@ -58,6 +58,34 @@ fn an_answer_proves_what_it_says_and_no_more() {
 }
 
 #[test]
+fn the_names_of_the_customer_and_the_trace_are_kept() {
+    let body = r#"{"contacts":[{"input":"+55 11 9","wa_id":"5511","user_id":"BR.1"}],
+                   "messages":[{"id":"w"}]}"#;
+    let taken = answered(200, body, None);
+    let Outcome::Accepted { recipient, .. } = classify(&taken) else {
+        panic!("{taken:?}");
+    };
+    assert_eq!(recipient.phone.as_deref(), Some("5511"));
+    assert_eq!(recipient.id.as_deref(), Some("BR.1"));
+    let body = r#"{"error":{"code":4,"fbtrace_id":"Az8","error_subcode":2494055}}"#;
+    let Outcome::Rejected(refusal) = classify(&answered(400, body, Some(9000))) else {
+        panic!("it is refused");
+    };
+    assert_eq!(refusal.fbtrace_id.as_deref(), Some("Az8"));
+    assert_eq!(refusal.http_status, 400);
+    assert_eq!(
+        refusal.asked().as_secs(),
+        3600,
+        "no longer than is believed"
+    );
+    assert_eq!(
+        refusal.wait(1, 0).unwrap().as_secs(),
+        3600,
+        "the longer one"
+    );
+}
+
+#[test]
 fn callers_are_told_our_words() {
     let told = failure(131_047);
     assert_eq!(told.code, "window_closed");
@@ -70,13 +98,21 @@ fn callers_are_told_our_words() {
 
 fn shown(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Accepted { wamid } => format!("accepted {wamid}"),
+        Outcome::Accepted { wamid, .. } => format!("accepted {wamid}"),
         Outcome::NotSent => "not sent".into(),
         Outcome::Unknown => "unknown".into(),
-        Outcome::Rejected { code, action, .. } => match action {
-            Action::Fail => format!("fail {code}"),
-            Action::Pause => format!("pause {code}"),
-            Action::Retry(_) => format!("retry {code}"),
+        Outcome::Rejected(Refusal { code, action, .. }) => match action {
+            Action::Fail | Action::WindowClosed => format!("fail {code}"),
+            Action::Pause { .. } => format!("pause {code}"),
+            Action::Retry { .. } => format!("retry {code}"),
         },
+    }
+}
+
+fn answered(status: u16, body: &str, retry_after: Option<u64>) -> Reply {
+    Reply::Answered {
+        status,
+        retry_after: retry_after.map(Duration::from_secs),
+        body: body.to_owned().into(),
     }
 }

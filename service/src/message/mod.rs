@@ -1,5 +1,7 @@
 //! A message and its life: the states it passes through and what a caller is shown of them.
 
+mod progress;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -10,6 +12,7 @@ use time::macros::format_description;
 use uuid::Uuid;
 use vestibule::clock::Timestamp;
 
+pub use self::progress::{Next, Progress};
 use crate::recipient::PhoneNumber;
 use crate::template::Template;
 
@@ -26,8 +29,8 @@ pub struct Message {
     pub account: Box<str>,
     /// The agent that sent it.
     pub agent_id: Uuid,
-    /// Whom it goes to.
-    pub to: PhoneNumber,
+    /// Whom it goes to, until that is purged.
+    pub to: Option<PhoneNumber>,
     /// Text or template.
     pub kind: Kind,
     /// How far it has come.
@@ -40,6 +43,10 @@ pub struct Message {
     pub created_at: Timestamp,
     /// When Meta took it.
     pub sent_at: Option<Timestamp>,
+    /// When it arrived.
+    pub delivered_at: Option<Timestamp>,
+    /// When it was read or played.
+    pub read_at: Option<Timestamp>,
     /// When it failed.
     pub failed_at: Option<Timestamp>,
 }
@@ -65,6 +72,16 @@ pub enum Kind {
     Template,
     /// Free-form text.
     Text,
+}
+
+/// What becomes of a message when nobody can tell whether Meta took it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// It has failed: never twice.
+    #[default]
+    AtMostOnce,
+    /// It is sent again: rather twice than never.
+    AtLeastOnce,
 }
 
 /// How far a message has come.
@@ -124,6 +141,10 @@ pub struct View<'a> {
     platform_message_id: Option<&'a str>,
     created_at: String,
     sent_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivered_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_at: Option<String>,
     failed_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<FailureView<'a>>,
@@ -158,6 +179,11 @@ impl MessageId {
     pub const fn as_uuid(self) -> Uuid {
         self.0
     }
+
+    /// The id as it is kept.
+    pub const fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 impl From<Uuid> for MessageId {
@@ -184,15 +210,18 @@ impl Message {
             id: self.id.to_string(),
             status: self.state.public(),
             agent_id: self.agent_id.to_string(),
-            to: if shows_recipient {
-                self.to.as_str()
-            } else {
-                ""
-            },
+            to: self
+                .to
+                .as_ref()
+                .filter(|_| shows_recipient)
+                .map_or("", PhoneNumber::as_str),
             kind: self.kind,
             platform_message_id: self.wamid.as_deref(),
             created_at: rfc3339(self.created_at),
             sent_at: self.sent_at.map(rfc3339),
+            // What was read has arrived, and Meta may say only the one.
+            delivered_at: self.delivered_at.or(self.read_at).map(rfc3339),
+            read_at: self.read_at.map(rfc3339),
             failed_at: self.failed_at.filter(|_| has_failed).map(rfc3339),
             error: failure.map(|failure| FailureView {
                 code: &failure.code,
@@ -245,6 +274,25 @@ impl Kind {
         [Self::Template, Self::Text]
             .into_iter()
             .find(|kind| kind.as_str() == word)
+    }
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtMostOnce => "at_most_once",
+            Self::AtLeastOnce => "at_least_once",
+        }
+    }
+
+    /// Reads the word for it.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::AtMostOnce, Self::AtLeastOnce]
+            .into_iter()
+            .find(|policy| policy.as_str() == word)
     }
 }
 

@@ -134,13 +134,15 @@ fn message(state: State) -> Message {
         id: MessageId::mint(created_at, 0),
         account: "acme".into(),
         agent_id: Uuid::nil(),
-        to: PhoneNumber::parse("+15551234567").unwrap(),
+        to: PhoneNumber::parse("+15551234567"),
         kind: Kind::Text,
         state,
         wamid: None,
         failure: None,
         created_at,
         sent_at: None,
+        delivered_at: None,
+        read_at: None,
         failed_at: None,
     }
 }
