@@ -5,10 +5,19 @@
 //! is one trait for each part of the service that keeps something, and [`Store`] is all of
 //! them. Where two steps race, the store's own time and its unique constraints decide.
 
+mod database;
+mod postgres;
+mod schema;
+mod sql;
 mod sqlite;
+
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -16,15 +25,18 @@ use http::{HeaderValue, Response, StatusCode};
 use vestibule::clock::Timestamp;
 use vestibule::{Claim, Fingerprint};
 
-pub use self::sqlite::Sqlite;
-use crate::delivery::{Departure, Settlement, Update};
-use crate::message::{Content, Message, MessageId};
-use crate::window::Window;
+pub use self::database::{Address, Database};
+use crate::cloud_api::TokenKey;
+use crate::delivery::{Departure, Hold, Lines, Settlement, Update};
+use crate::message::{Content, Message, MessageId, Policy, State};
+use crate::metrics::Metrics;
+use crate::recipient::PhoneNumber;
+use crate::window::{Knowledge, Window};
 
 /// Everything that the service asks of a store.
-pub trait Store: Ledger + Queue + Intake {}
+pub trait Store: Ledger + Queue + Intake + Upkeep {}
 
-impl<S: Ledger + Queue + Intake> Store for S {}
+impl<S: Ledger + Queue + Intake + Upkeep> Store for S {}
 
 /// What was accepted, and under which keys.
 ///
@@ -38,7 +50,7 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         key: &[u8],
     ) -> impl Future<Output = Result<Option<Kept>, StoreError>> + Send;
 
-    /// Inserts a message, together with the claim on its key where there is one.
+    /// Inserts a message, together with the claim on its key where there is one (T1).
     ///
     /// Of all who come with one key exactly one inserts, and only while its lease runs.
     fn insert(
@@ -53,37 +65,36 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         id: MessageId,
     ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
 
-    /// The window between a number and a customer, if it was ever opened.
+    /// The window between a number and a customer, under any name of the customer, if it
+    /// was ever opened.
     fn window(
         &self,
         phone_number_id: &str,
         user: &str,
     ) -> impl Future<Output = Result<Option<Window>, StoreError>> + Send;
+
+    /// How much the deployment can know of windows that it never saw open.
+    fn knowledge(&self) -> impl Future<Output = Result<Knowledge, StoreError>> + Send;
 }
 
 /// The messages that wait to be sent.
 ///
 /// The delivery worker calls it. A step that is repeated changes nothing; a step that is
-/// lost leaves an attempt without an outcome, which the next start finds.
+/// lost leaves an attempt without an outcome, whose lease ends.
 pub trait Queue: Clone + Send + Sync + 'static {
-    /// Makes every attempt without an outcome an uncertain one; returns how many.
-    ///
-    /// Called once, before the first message is taken.
-    fn recover(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
-
-    /// When the next message falls due, if any waits.
+    /// When the next message may leave, if any waits that may leave by itself.
     fn next_due(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
 
     /// Takes up to so many due messages: the attempt at each is recorded, and those that
     /// may not be sent any more have failed.
     fn take(&self, max: usize) -> impl Future<Output = Result<Vec<Departure>, StoreError>> + Send;
 
-    /// Writes down what came of an attempt, unless a webhook has told already.
+    /// Writes down what came of an attempt; what a webhook has told already stands.
     fn settle(
         &self,
         departure: &Departure,
         settlement: &Settlement,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 }
 
 /// The log of webhooks, and what it does to messages and windows.
@@ -102,10 +113,78 @@ pub trait Intake: Clone + Send + Sync + 'static {
         &self,
         seq: i64,
         updates: Vec<Update>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+}
+
+/// What is done now and then.
+///
+/// Every replica does it; each step finds what the others have left.
+pub trait Upkeep: Clone + Send + Sync + 'static {
+    /// Makes every attempt uncertain whose owner is gone; returns how many (T9).
+    fn recover(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Gives up what its time is over for (T12, T13, T16, T17).
+    fn reconcile(&self) -> impl Future<Output = Result<Reconciled, StoreError>> + Send;
 
     /// Drops a part of what has outlived its use; returns how many rows.
     fn sweep(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
+
+/// What an operator asks for.
+pub trait Operator: Clone + Send + Sync + 'static {
+    /// The newest messages that match.
+    fn list(&self, filter: Filter) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+
+    /// The attempts at a message, first to last.
+    fn attempts(
+        &self,
+        id: MessageId,
+    ) -> impl Future<Output = Result<Vec<Attempt>, StoreError>> + Send;
+
+    /// Puts a message that has failed into the queue again; one of which nobody knows
+    /// whether it was sent only where twice is better than never.
+    fn retry(
+        &self,
+        id: MessageId,
+        even_twice: bool,
+    ) -> impl Future<Output = Result<Steered, StoreError>> + Send;
+
+    /// Takes a message that waits out of the queue.
+    fn cancel(&self, id: MessageId) -> impl Future<Output = Result<Steered, StoreError>> + Send;
+
+    /// Opens windows as another system knew them; returns how many.
+    fn import(
+        &self,
+        windows: Vec<ImportedWindow>,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// What is held, and why.
+    fn holds(&self) -> impl Future<Output = Result<Vec<Hold>, StoreError>> + Send;
+
+    /// Lifts one hold, or all of them; returns how many.
+    fn release(
+        &self,
+        scope: Option<Box<str>>,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
+
+/// By which rules a store takes, keeps and forgets.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The numbers that send.
+    pub lines: Arc<Lines>,
+    /// What makes the token of an attempt.
+    pub token_key: TokenKey,
+    /// For how long an attempt is its taker's: longer than it can take.
+    pub lease: Duration,
+    /// For how long an uncertain attempt may be confirmed.
+    pub confirm_within: Duration,
+    /// For how long texts and phone numbers are kept.
+    pub keep_content: Duration,
+    /// Whether Meta is asked where a window is not known.
+    pub allows_unknown_window: bool,
+    /// Where it is counted what is decided inside of a step.
+    pub metrics: Metrics,
 }
 
 /// A message that is to be inserted.
@@ -113,14 +192,24 @@ pub trait Intake: Clone + Send + Sync + 'static {
 pub struct NewMessage {
     /// What its owner will see of it.
     pub message: Message,
+    /// Whom it goes to.
+    pub to: PhoneNumber,
     /// Meta's id of the number that sends.
     pub phone_number_id: Box<str>,
     /// What it says.
     pub content: Content,
     /// The request that caused it.
     pub correlation_id: Box<str>,
+    /// The trace of that request (W3C Trace Context).
+    pub traceparent: Option<Box<str>>,
+    /// What becomes of it when nobody can tell whether it was sent.
+    pub policy: Policy,
+    /// Whether it waits until those before it, to the same customer, have arrived.
+    pub in_order: bool,
     /// When it is not worth sending any more.
     pub expires_at: Timestamp,
+    /// How long Meta tries to deliver it.
+    pub lasts: Duration,
 }
 
 /// The claim on a key, stored with the message it is for.
@@ -169,6 +258,151 @@ pub struct Webhook {
     pub received_at: Timestamp,
 }
 
+/// What the outcome of an attempt came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Where the message stands.
+    pub state: Option<State>,
+    /// Whether Meta has it twice.
+    pub is_duplicate: bool,
+    /// How many holds were lifted.
+    pub lifted: u64,
+}
+
+/// What a webhook came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Messages that got somewhere.
+    pub changes: Vec<Change>,
+    /// How long each uncertain attempt took that was confirmed.
+    pub reconciled: Vec<Duration>,
+    /// Windows that were opened, or opened again.
+    pub opened: u64,
+    /// Updates that had come before.
+    pub repeated: u64,
+    /// Statuses that came after a later one.
+    pub ignored: u64,
+    /// Statuses of messages that nobody knows.
+    pub orphans: u64,
+    /// Messages that Meta has twice.
+    pub duplicates: u64,
+}
+
+/// What time alone came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Messages that were given up, or wait again.
+    pub changes: Vec<Change>,
+    /// Attempts that nobody confirmed in time.
+    pub given_up: u64,
+    /// Messages that are being confirmed.
+    pub uncertain: u64,
+    /// Statuses that wait for a message.
+    pub orphans: u64,
+    /// How long the oldest webhook has waited.
+    pub lag: Duration,
+    /// Messages that wait to be sent.
+    pub waiting: u64,
+}
+
+/// A message that got somewhere, and the request that caused it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which message.
+    pub message: MessageId,
+    /// Where it stands now.
+    pub state: State,
+    /// The request.
+    pub correlation_id: Box<str>,
+    /// The trace of that request.
+    pub traceparent: Option<Box<str>>,
+}
+
+/// Which messages an operator asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this one.
+    pub id: Option<MessageId>,
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// Only what this request caused.
+    pub correlation_id: Option<Box<str>>,
+    /// Only those to this number.
+    pub to: Option<Box<str>>,
+    /// At most so many.
+    pub max: u32,
+}
+
+/// A message as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What its owner sees.
+    pub message: Message,
+    /// Meta's id of the number that sends.
+    pub phone_number_id: Box<str>,
+    /// The request that caused it.
+    pub correlation_id: Box<str>,
+    /// The trace of that request.
+    pub traceparent: Option<Box<str>>,
+    /// What becomes of it when nobody can tell whether it was sent.
+    pub policy: Policy,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// How often Meta has put it off.
+    pub refusals: u32,
+    /// When it is due, while it waits.
+    pub not_before: Option<Timestamp>,
+    /// When it is not worth sending any more.
+    pub expires_at: Timestamp,
+    /// When its text and its recipient were dropped.
+    pub purged_at: Option<Timestamp>,
+}
+
+/// One attempt at a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its number, from 1.
+    pub n: u32,
+    /// When it was recorded.
+    pub started_at: Timestamp,
+    /// When its outcome was known.
+    pub ended_at: Option<Timestamp>,
+    /// Its outcome in one word.
+    pub outcome: Option<Box<str>>,
+    /// Meta's code.
+    pub code: Option<u32>,
+    /// The status of Meta's answer.
+    pub http_status: Option<u16>,
+    /// What Meta's support asks for.
+    pub fbtrace_id: Option<Box<str>>,
+}
+
+/// What became of an operator's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steered {
+    /// It is done.
+    Done,
+    /// Its text is gone, so it cannot be sent.
+    Purged,
+    /// The message is in a state in which that is not done.
+    Refused(State),
+    /// There is no such message.
+    Unknown,
+}
+
+/// A window as another system knew it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ImportedWindow {
+    /// Meta's id of the number.
+    pub phone_number_id: Box<str>,
+    /// The digits of the customer's number.
+    pub phone: Option<Box<str>>,
+    /// Meta's id of the customer.
+    pub user_id: Option<Box<str>>,
+    /// When the customer last wrote.
+    pub opened_at: Timestamp,
+}
+
 /// Why a step was not taken.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}")]
@@ -208,6 +442,17 @@ impl std::fmt::Debug for Kept {
         f.debug_struct("Kept")
             .field("status", &self.status)
             .field("correlation_id", &self.correlation_id)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl ImportedWindow ===
+
+impl std::fmt::Debug for ImportedWindow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ImportedWindow")
+            .field("phone_number_id", &self.phone_number_id)
+            .field("opened_at", &self.opened_at)
             .finish_non_exhaustive()
     }
 }

@@ -3,35 +3,29 @@
 //! Write-ahead logging lets readers go on while the one writer commits, and
 //! `synchronous=FULL` makes a commit outlive a power cut. One process owns the file.
 
-mod intake;
-mod ledger;
-mod queue;
 mod records;
-mod row;
 mod writer;
-
-#[cfg(test)]
-mod tests;
 
 use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
+use sqlx::{ConnectOptions, Connection as _, SqliteConnection, SqlitePool};
 use vestibule::clock::SharedClock;
-use vestibule::entropy::SharedEntropy;
 use vestibule::sqlite::{Capacity, Ledger as Records};
 
 use self::writer::Writer;
 use super::StoreError;
+use super::database::Step;
+use super::schema::steps_to_take;
+use super::sql::Sql;
 
 /// A handle to the file; the clones share one writer and a few readers.
 #[derive(Clone, Debug)]
-pub struct Sqlite {
+pub(super) struct Sqlite {
     readers: SqlitePool,
     writer: Writer,
     clock: SharedClock,
-    entropy: SharedEntropy,
 }
 
 // === impl Sqlite ===
@@ -42,30 +36,14 @@ impl Sqlite {
     /// # Errors
     ///
     /// [`StoreError`] where the file cannot be opened or is no database of ours.
-    pub async fn open(
-        path: &Path,
-        clock: SharedClock,
-        entropy: SharedEntropy,
-    ) -> Result<Self, StoreError> {
+    pub(super) async fn open(path: &Path, clock: &SharedClock) -> Result<Self, StoreError> {
         let step = "the database could not be opened";
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY);
+        let options = options(path);
         let mut connection = options
             .connect()
             .await
             .map_err(|cause| StoreError::failed(step, cause))?;
-        MIGRATIONS
-            .run(&mut connection)
-            .await
-            .map_err(|cause| StoreError::failed("the database could not be migrated", cause))?;
-        Records::on(&mut connection)
-            .migrate(Capacity::default())
-            .await
-            .map_err(|cause| StoreError::failed("the database could not be migrated", cause))?;
+        migrate(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(BUSY)
@@ -75,10 +53,78 @@ impl Sqlite {
         Ok(Self {
             readers,
             writer: Writer::start(connection),
-            clock,
-            entropy,
+            clock: clock.clone(),
         })
     }
+
+    /// Brings the tables of the file up to date, and makes it where it is not there; returns
+    /// how many steps that took.
+    pub(super) async fn migrate(path: &Path) -> Result<usize, StoreError> {
+        let mut connection = options(path)
+            .connect()
+            .await
+            .map_err(|cause| StoreError::failed("the database could not be opened", cause))?;
+        let steps = migrate(&mut connection).await?;
+        let _ = connection.close().await;
+        Ok(steps)
+    }
+
+    pub(super) async fn read<T, F>(&self, run: F) -> Result<T, StoreError>
+    where
+        F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T>,
+    {
+        let mut reader = self.readers.acquire().await.map_err(unread)?;
+        run(Sql::Sqlite(&mut reader)).await.map_err(unread)
+    }
+
+    pub(super) async fn write<T, F>(&self, step: &'static str, run: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T> + Send + 'static,
+    {
+        self.writer
+            .write(step, |connection| run(Sql::Sqlite(connection)))
+            .await
+    }
+
+    pub(super) async fn write_in_turn<T, F>(
+        &self,
+        step: &'static str,
+        run: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T> + Send + 'static,
+    {
+        self.writer
+            .write_in_turn(step, |connection| run(Sql::Sqlite(connection)))
+            .await
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+}
+
+async fn migrate(connection: &mut SqliteConnection) -> Result<usize, StoreError> {
+    let step = "the database could not be migrated";
+    let steps = steps_to_take(connection, &MIGRATIONS)
+        .await
+        .map_err(|cause| StoreError::failed(step, cause))?;
+    MIGRATIONS
+        .run(&mut *connection)
+        .await
+        .map_err(|cause| StoreError::failed(step, cause))?;
+    Records::on(connection)
+        .migrate(Capacity::default())
+        .await
+        .map_err(|cause| StoreError::failed(step, cause))?;
+    Ok(steps)
 }
 
 /// What a failed read is called, for those who would otherwise each say it.
@@ -89,7 +135,7 @@ fn unread(cause: sqlx::Error) -> StoreError {
     }
 }
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations");
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations/sqlite");
 
 /// Reads take microseconds; more readers than cores only fight for them.
 const READERS: u32 = 4;

@@ -13,9 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use crate::store::StoreError;
-
-/// A step's future, bound to the connection it runs on.
-pub(super) type Step<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
+use crate::store::database::Step;
 
 /// A handle to the writing connection.
 #[derive(Clone, Debug)]

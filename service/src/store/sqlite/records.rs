@@ -84,6 +84,3 @@ fn lost(cause: store::StoreError) -> StoreError {
     };
     error.because(cause)
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,25 +3,22 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
-use tempfile::TempDir;
 use tower::{ServiceBuilder, ServiceExt as _};
-use uuid::Uuid;
 use vestibule::clock::{Clock as _, Timestamp};
 use vestibule::idempotency::IdempotencyLayer;
 use vestibule::route::Policy;
-use vestibule::testing::{CountingEntropy, ManualClock, Subject};
+use vestibule::testing::Subject;
 use vestibule::{Body, Claim, Pair, Principal, RequestBody, memory};
 
-use super::*;
-use crate::message::{Content, Message, MessageId, State};
-use crate::recipient::PhoneNumber;
-use crate::store::{Insertion, Kept, Ledger as _, NewMessage, Once};
+use super::scene::{self, CLAIM as LEASE};
+use crate::store::{Address, Database, Filter, Insertion, Kept, Ledger as _, Once, Operator as _};
 
 vestibule::store_conformance!(conformance, || Place::new().await);
 
@@ -31,7 +28,7 @@ async fn a_message_ends_the_claim_on_its_key_in_its_own_transaction() {
     let claim = place.claimed().await;
     assert_eq!(place.insert(&claim, 1).await, Insertion::Inserted);
     // Nobody but the transaction of the message has ended it.
-    place.clock.advance(LEASE * 2);
+    place.scene.clock.advance(LEASE * 2);
     let repeated = place.call().await;
     assert_eq!(repeated.status(), 202);
     assert_eq!(repeated.headers()["idempotent-replayed"], "true");
@@ -44,39 +41,37 @@ async fn a_message_ends_the_claim_on_its_key_in_its_own_transaction() {
 async fn a_claim_that_was_taken_over_inserts_nothing() {
     let place = Place::new().await;
     let late = place.claimed().await;
-    place.clock.advance(LEASE * 2);
+    place.scene.clock.advance(LEASE * 2);
     let second = place.claimed().await;
     assert_eq!(place.insert(&late, 1).await, Insertion::LeaseEnded);
-    let rows = |table: &str| {
-        let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        sqlx::query_scalar::<_, i64>(query).fetch_one(&place.store.readers)
+    let all = Filter {
+        max: 10,
+        ..Filter::default()
     };
-    for table in ["message", "deduplication"] {
-        assert_eq!(rows(table).await.unwrap(), 0, "{table}");
-    }
+    assert_eq!(place.store.list(all).await.unwrap(), []);
+    let kept = place.store.kept("live:family", b"key").await.unwrap();
+    assert_eq!(kept, None);
     assert_eq!(place.insert(&second, 2).await, Insertion::Inserted);
 }
 
-/// A database of the service, and the clock of both.
+/// A database of the service, and one that has little room.
 struct Place {
-    clock: ManualClock,
-    store: Sqlite,
-    small: Sqlite,
-    _folder: TempDir,
+    scene: scene::Place,
+    store: Database,
+    small: Database,
+    _other: scene::Place,
 }
 
 impl Place {
     async fn new() -> Self {
-        let clock = ManualClock::at(NOW);
-        let folder = tempfile::tempdir().unwrap();
-        let open = async |name: &str| {
-            let path = folder.path().join(name);
-            let store = Sqlite::open(&path, clock.shared(), CountingEntropy::shared());
-            store.await.unwrap()
+        let (scene, mut other) = (scene::Place::sqlite(), scene::Place::sqlite());
+        other.clock = scene.clock.clone();
+        let (store, small) = (scene.open().await, other.open().await);
+        let Address::File(path) = &other.address else {
+            panic!("it is a file");
         };
-        let (store, small) = (open("m.db").await, open("small.db").await);
         let mut connection = SqliteConnectOptions::new()
-            .filename(folder.path().join("small.db"))
+            .filename(path)
             .connect()
             .await
             .unwrap();
@@ -85,10 +80,10 @@ impl Place {
             .await
             .unwrap();
         Self {
-            clock,
+            scene,
             store,
             small,
-            _folder: folder,
+            _other: other,
         }
     }
 
@@ -120,35 +115,16 @@ impl Place {
     fn layer(
         &self,
     ) -> ServiceBuilder<
-        tower::layer::util::Stack<IdempotencyLayer<Sqlite>, tower::layer::util::Identity>,
+        tower::layer::util::Stack<IdempotencyLayer<Database>, tower::layer::util::Identity>,
     > {
         let layer = IdempotencyLayer::new(self.store.clone())
             .policy(Policy::authenticated().transactional())
-            .clock(self.clock.shared());
+            .clock(self.scene.clock.shared());
         ServiceBuilder::new().layer(layer)
     }
 
     async fn insert(&self, claim: &Claim, n: u64) -> Insertion {
-        let content = Content::text("hello").unwrap();
-        let message = NewMessage {
-            message: Message {
-                id: MessageId::mint(NOW, n.into()),
-                account: "acme".into(),
-                agent_id: Uuid::nil(),
-                to: PhoneNumber::parse("+15551234567").unwrap(),
-                kind: content.kind(),
-                state: State::Queued,
-                wamid: None,
-                failure: None,
-                created_at: NOW,
-                sent_at: None,
-                failed_at: None,
-            },
-            phone_number_id: "10".into(),
-            content,
-            correlation_id: "req_1".into(),
-            expires_at: NOW + LEASE,
-        };
+        let message = self.scene.message(n);
         let once = Once {
             caller: "live:family".into(),
             claim: claim.clone(),
@@ -164,32 +140,32 @@ impl Place {
 }
 
 impl Subject for Place {
-    type Store = Pair<memory::Store, Sqlite>;
+    type Store = Pair<memory::Store, Database>;
 
     fn store(&self) -> Self::Store {
-        let counters = memory::Store::new(self.clock.shared());
+        let counters = memory::Store::new(self.scene.clock.shared());
         Pair::new(counters, self.store.clone())
     }
 
     async fn small(&self) -> Self::Store {
-        let counters = memory::Store::new(self.clock.shared());
+        let counters = memory::Store::new(self.scene.clock.shared());
         Pair::new(counters, self.small.clone())
     }
 
     async fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.scene.clock.now()
     }
 
     async fn advance(&self, by: Duration) {
-        self.clock.advance(by);
+        self.scene.clock.advance(by);
     }
 
     async fn jump_ahead(&self, by: Duration) {
-        self.clock.jump_ahead(by);
+        self.scene.clock.jump_ahead(by);
     }
 
     async fn jump_back(&self, by: Duration) {
-        self.clock.jump_back(by);
+        self.scene.clock.jump_back(by);
     }
 }
 
@@ -204,6 +180,3 @@ fn request() -> Request<String> {
 }
 
 type Asked = Request<RequestBody<String>>;
-
-const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-const LEASE: Duration = Duration::from_secs(10);

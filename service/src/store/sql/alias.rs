@@ -1,0 +1,228 @@
+//! The names of customers, and the windows that they open under any of them.
+//!
+//! Meta calls one customer by a phone number, by an id of its own, or by both, and the
+//! number that was dialled may be written another way than the number that answers. All
+//! names lead to one key, and the window lies under the key.
+
+use vestibule::clock::Timestamp;
+
+use super::{Sql, args};
+use crate::delivery::{Names, Renamed};
+
+/// Writes down that these names are one customer's; returns the customer's key.
+///
+/// Meta's id outweighs a number: a number that turns up under another id has been given to
+/// another person, and that person has none of the first one's window.
+pub(in crate::store) async fn learn(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    dialled: Option<&str>,
+    names: &Names,
+) -> Result<Option<String>, sqlx::Error> {
+    let id = names.id.as_deref();
+    let phones: Vec<&str> = dialled.into_iter().chain(names.phone.as_deref()).collect();
+    let Some(first) = id.or_else(|| phones.first().copied()) else {
+        return Ok(None);
+    };
+    let mut known = Vec::with_capacity(3);
+    for name in id.into_iter().chain(phones.iter().copied()) {
+        known.push((name, key_of(sql, phone_number_id, name).await?));
+    }
+    if let (_, Some(key)) = &known[0]
+        && known.iter().all(|(_, other)| other.as_ref() == Some(key))
+    {
+        return Ok(Some(key.clone()));
+    }
+    let key = match (&known[0].1, id) {
+        (Some(key), _) => key.clone(),
+        (None, Some(id)) => free_key(sql, phone_number_id, id, &known[1..]).await?,
+        (None, None) => known
+            .iter()
+            .find_map(|(_, key)| key.clone())
+            .unwrap_or_else(|| first.to_owned()),
+    };
+    for (name, current) in &known {
+        match current {
+            Some(current) if *current == key => {}
+            Some(current) if !has_other_id(sql, phone_number_id, current, id).await? => {
+                merge(sql, phone_number_id, current, &key).await?;
+            }
+            _ => point(sql, phone_number_id, name, &key).await?,
+        }
+    }
+    Ok(Some(key))
+}
+
+/// Moves the names of a customer who has changed number or id. The window stays with the
+/// id; whether it goes along with a number, Meta does not say.
+pub(in crate::store) async fn rename(
+    sql: &mut Sql<'_>,
+    renamed: &Renamed,
+) -> Result<(), sqlx::Error> {
+    let number = &*renamed.phone_number_id;
+    let mut key = None;
+    for id in [&renamed.old.id, &renamed.new.id].into_iter().flatten() {
+        key = match key {
+            Some(key) => Some(key),
+            None => key_of(sql, number, id).await?,
+        };
+    }
+    if let Some(old) = renamed.old.phone.as_deref()
+        && renamed.new.phone.as_deref().is_some_and(|new| new != old)
+    {
+        sql.execute(
+            "DELETE FROM alias WHERE phone_number_id = $1 AND name = $2",
+            args![number, old],
+        )
+        .await?;
+    }
+    let Some(key) = key else { return Ok(()) };
+    for name in [&renamed.new.phone, &renamed.new.id].into_iter().flatten() {
+        point(sql, number, name, &key).await?;
+    }
+    Ok(())
+}
+
+/// Opens a customer's window at this moment, unless it was opened later already.
+pub(in crate::store) async fn open_window(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    key: &str,
+    at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sql.execute(
+        "INSERT INTO customer_window (phone_number_id, user_key, opened_at) VALUES ($1, $2, $3)
+         ON CONFLICT (phone_number_id, user_key) DO UPDATE SET opened_at =
+             CASE WHEN excluded.opened_at > customer_window.opened_at
+                  THEN excluded.opened_at ELSE customer_window.opened_at END",
+        args![phone_number_id, key, at],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes down that Meta called a window closed, known here or not.
+pub(in crate::store) async fn refuse_window(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    name: &str,
+    at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let names = Names {
+        phone: Some(name.into()),
+        id: None,
+    };
+    match learn(sql, phone_number_id, None, &names).await? {
+        Some(key) => refuse_key(sql, phone_number_id, &key, at).await,
+        None => Ok(()),
+    }
+}
+
+async fn refuse_key(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    key: &str,
+    at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sql.execute(
+        "INSERT INTO customer_window (phone_number_id, user_key, opened_at, refused_at)
+         VALUES ($1, $2, 0, $3)
+         ON CONFLICT (phone_number_id, user_key) DO UPDATE SET refused_at =
+             CASE WHEN customer_window.refused_at > excluded.refused_at
+                  THEN customer_window.refused_at ELSE excluded.refused_at END",
+        args![phone_number_id, key, at],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn key_of(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    name: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    let row = sql
+        .optional(
+            "SELECT user_key FROM alias WHERE phone_number_id = $1 AND name = $2",
+            args![phone_number_id, name],
+        )
+        .await?;
+    row.map(|row| row.get("user_key")).transpose()
+}
+
+/// The key for an id that is new: that of its phone number, where no other id has it.
+async fn free_key(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    id: &str,
+    phones: &[(&str, Option<String>)],
+) -> Result<String, sqlx::Error> {
+    for (_, key) in phones {
+        if let Some(key) = key
+            && !has_other_id(sql, phone_number_id, key, Some(id)).await?
+        {
+            return Ok(key.clone());
+        }
+    }
+    Ok(id.to_owned())
+}
+
+/// Whether a key is known under another id of Meta's than this one. Only ids have a dot.
+async fn has_other_id(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    key: &str,
+    id: Option<&str>,
+) -> Result<bool, sqlx::Error> {
+    let row = sql
+        .optional(
+            "SELECT name FROM alias
+             WHERE phone_number_id = $1 AND user_key = $2 AND name LIKE '%.%' AND name <> $3
+             LIMIT 1",
+            args![phone_number_id, key, id.unwrap_or_default()],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
+async fn point(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    name: &str,
+    key: &str,
+) -> Result<(), sqlx::Error> {
+    sql.execute(
+        "INSERT INTO alias VALUES ($1, $2, $3)
+         ON CONFLICT (phone_number_id, name) DO UPDATE SET user_key = excluded.user_key",
+        args![phone_number_id, name, key],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Two keys turn out to be one customer's: the later window counts.
+async fn merge(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    from: &str,
+    into: &str,
+) -> Result<(), sqlx::Error> {
+    sql.execute(
+        "UPDATE alias SET user_key = $1 WHERE phone_number_id = $2 AND user_key = $3",
+        args![into, phone_number_id, from],
+    )
+    .await?;
+    let gone = sql
+        .optional(
+            "DELETE FROM customer_window WHERE phone_number_id = $1 AND user_key = $2
+             RETURNING opened_at, refused_at",
+            args![phone_number_id, from],
+        )
+        .await?;
+    let Some(gone) = gone else { return Ok(()) };
+    open_window(sql, phone_number_id, into, gone.get("opened_at")?).await?;
+    match gone.maybe("refused_at")? {
+        Some(at) => refuse_key(sql, phone_number_id, into, at).await,
+        None => Ok(()),
+    }
+}

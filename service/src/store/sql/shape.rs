@@ -1,0 +1,225 @@
+//! Shaping: what numbers have sent and heard, so that every replica keeps the same pace.
+
+use vestibule::clock::Timestamp;
+
+use super::{Row, Sql, Statement, args, locking};
+use crate::delivery::Line;
+use crate::delivery::shaper::{Number, Pair};
+
+/// The pace of a number, locked for whoever takes its messages.
+#[derive(Debug)]
+pub(in crate::store) struct NumberTurn {
+    number: Number,
+    per_second: u32,
+}
+
+/// The pace of a number with a customer, once one more message leaves.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct PairTurn(Pair);
+
+// === impl NumberTurn ===
+
+impl NumberTurn {
+    /// Counts one message, if it may leave.
+    pub(in crate::store) fn depart(&mut self, now: Timestamp) {
+        if let Some(next) = self.number.depart(self.per_second, now) {
+            self.number = next;
+        }
+    }
+
+    /// Whether a message may leave.
+    pub(in crate::store) fn may_depart(&self, now: Timestamp) -> bool {
+        self.number.depart(self.per_second, now).is_some()
+    }
+
+    /// Keeps what was counted.
+    pub(in crate::store) async fn keep(
+        self,
+        sql: &mut Sql<'_>,
+        line: &Line,
+    ) -> Result<(), sqlx::Error> {
+        keep_number(sql, &line.phone_number_id, self.number).await
+    }
+}
+
+/// From when a number may send.
+pub(in crate::store) async fn opens_at(
+    sql: &mut Sql<'_>,
+    line: &Line,
+    now: Timestamp,
+) -> Result<Timestamp, sqlx::Error> {
+    let row = sql
+        .optional(
+            "SELECT tat_us, factor, factor_at FROM number_shape WHERE phone_number_id = $1",
+            args![&*line.phone_number_id],
+        )
+        .await?;
+    let number = row.as_ref().map(number).transpose()?;
+    Ok(number.map_or(now, |number| number.opens_at(line.per_second, now)))
+}
+
+/// Takes the turn of a number; nothing where another replica has it.
+pub(in crate::store) async fn lock_number(
+    sql: &mut Sql<'_>,
+    line: &Line,
+    now: Timestamp,
+) -> Result<Option<NumberTurn>, sqlx::Error> {
+    make(sql, &line.phone_number_id, now).await?;
+    let row = sql
+        .optional(
+            Statement::either(
+                "SELECT tat_us, factor, factor_at FROM number_shape WHERE phone_number_id = $1",
+                "SELECT tat_us, factor, factor_at FROM number_shape WHERE phone_number_id = $1
+                 FOR UPDATE SKIP LOCKED",
+            ),
+            args![&*line.phone_number_id],
+        )
+        .await?;
+    row.map(|row| {
+        Ok(NumberTurn {
+            number: number(&row)?,
+            per_second: line.per_second,
+        })
+    })
+    .transpose()
+}
+
+/// Whether a message to this customer may leave, or from when.
+pub(in crate::store) async fn pair_turn(
+    sql: &mut Sql<'_>,
+    line: &Line,
+    customer: &str,
+    now: Timestamp,
+) -> Result<Result<PairTurn, Timestamp>, sqlx::Error> {
+    let row = sql
+        .optional(
+            "SELECT tat, burst_start, burst_n FROM pair_shape
+             WHERE phone_number_id = $1 AND recipient = $2",
+            args![&*line.phone_number_id, customer],
+        )
+        .await?;
+    let pair = row
+        .map(|row| {
+            Ok::<_, sqlx::Error>(Pair {
+                tat: row.get("tat")?,
+                burst_start: row.get("burst_start")?,
+                burst_n: row.get("burst_n")?,
+            })
+        })
+        .transpose()?;
+    Ok(Pair::depart(pair, line.burst, now).map(PairTurn))
+}
+
+/// Keeps what was counted for a customer.
+pub(in crate::store) async fn keep_pair(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    customer: &str,
+    turn: PairTurn,
+) -> Result<(), sqlx::Error> {
+    let PairTurn(pair) = turn;
+    sql.execute(
+        "INSERT INTO pair_shape VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (phone_number_id, recipient) DO UPDATE
+         SET tat = excluded.tat, burst_start = excluded.burst_start, burst_n = excluded.burst_n",
+        args![
+            phone_number_id,
+            customer,
+            pair.tat,
+            pair.burst_start,
+            pair.burst_n,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Meta refuses a number's messages to a customer until then.
+pub(in crate::store) async fn hold_pair(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    customer: &str,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let turn = PairTurn(Pair::refused(until, now));
+    keep_pair(sql, phone_number_id, customer, turn).await
+}
+
+/// Meta says that a number is too fast.
+pub(in crate::store) async fn slow_down(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let number = locked(sql, phone_number_id, now).await?;
+    keep_number(sql, phone_number_id, number.throttled(now)).await
+}
+
+/// Customers have written to a number.
+pub(in crate::store) async fn hear(
+    sql: &mut Sql<'_>,
+    line: &Line,
+    messages: u32,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let number = locked(sql, &line.phone_number_id, now).await?;
+    let number = number.heard(messages, line.per_second, now);
+    keep_number(sql, &line.phone_number_id, number).await
+}
+
+async fn locked(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    now: Timestamp,
+) -> Result<Number, sqlx::Error> {
+    make(sql, phone_number_id, now).await?;
+    let row = sql
+        .optional(
+            locking!(
+                "SELECT tat_us, factor, factor_at FROM number_shape WHERE phone_number_id = $1"
+            ),
+            args![phone_number_id],
+        )
+        .await?;
+    number(&row.ok_or(sqlx::Error::RowNotFound)?)
+}
+
+/// Makes the row of a number that has none: only what is there can be locked.
+async fn make(sql: &mut Sql<'_>, phone_number_id: &str, now: Timestamp) -> Result<(), sqlx::Error> {
+    let idle = Number::idle(now);
+    sql.execute(
+        "INSERT INTO number_shape VALUES ($1, $2, $3, $4)
+         ON CONFLICT (phone_number_id) DO NOTHING",
+        args![phone_number_id, idle.tat_us, idle.factor, idle.factor_at],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn keep_number(
+    sql: &mut Sql<'_>,
+    phone_number_id: &str,
+    number: Number,
+) -> Result<(), sqlx::Error> {
+    sql.execute(
+        "UPDATE number_shape SET tat_us = $1, factor = $2, factor_at = $3
+         WHERE phone_number_id = $4",
+        args![
+            number.tat_us,
+            number.factor,
+            number.factor_at,
+            phone_number_id,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+fn number(row: &Row) -> Result<Number, sqlx::Error> {
+    Ok(Number {
+        tat_us: row.get("tat_us")?,
+        factor: row.get("factor")?,
+        factor_at: row.get("factor_at")?,
+    })
+}
