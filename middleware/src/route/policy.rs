@@ -141,6 +141,11 @@ impl Policy {
         self.public
     }
 
+    /// The scopes of which a key must have one; none where any good key will do.
+    pub fn scopes(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.scopes.iter().map(|scope| &**scope)
+    }
+
     /// What the upstream does with a repetition; none where the Idempotency-Key is not honoured.
     pub fn upstream_kind(&self) -> Option<UpstreamKind> {
         self.idempotency
