@@ -4,7 +4,9 @@
 //! the first answer whatever has changed since, and once more inside the insert's
 //! transaction, where two who came at once are told apart.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -16,12 +18,13 @@ use vestibule::entropy::SharedEntropy;
 use vestibule::error::Code;
 use vestibule::{ApiError, Claim, CorrelationId, Fingerprint, Principal};
 
-use crate::delivery::QUEUE_MAX;
+use crate::delivery::{LASTS, QUEUE_MAX};
 use crate::directory::Connection;
-use crate::message::{Content, Kind, Message, MessageId, State};
+use crate::message::{Content, Kind, Message, MessageId, Policy, State};
+use crate::metrics::{At, Metrics};
 use crate::recipient::PhoneNumber;
 use crate::store::{Insertion, Kept, Ledger, NewMessage, Once, StoreError};
-use crate::window::ACCEPT_MARGIN;
+use crate::window::{self, ACCEPT_MARGIN, Knowledge, Verdict};
 
 /// The use case behind both sending endpoints.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct Acceptance<S> {
     clock: SharedClock,
     entropy: SharedEntropy,
     queued: Arc<Notify>,
+    rules: Arc<Rules>,
+    metrics: Metrics,
 }
 
 /// Who asks, for which request, under which claim.
@@ -41,6 +46,8 @@ pub struct Call {
     pub claim: Option<Claim>,
     /// The request.
     pub correlation_id: CorrelationId,
+    /// The trace of the request (W3C Trace Context), where it came with one.
+    pub traceparent: Option<Box<str>>,
 }
 
 /// A message as it was asked for, every field checked.
@@ -54,6 +61,28 @@ pub struct Order {
     pub to: PhoneNumber,
     /// What it says.
     pub content: Content,
+    /// How it is to be delivered.
+    pub wishes: Wishes,
+}
+
+/// How a caller wants a message delivered, where it says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// What becomes of it when nobody can tell whether it was sent.
+    pub policy: Option<Policy>,
+    /// Whether it waits until those before it, to the same customer, have arrived.
+    pub in_order: bool,
+    /// How long it is worth sending; a day at most.
+    pub expires_after: Option<Duration>,
+}
+
+/// By which rules messages are accepted.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// The API keys, by id, whose messages are rather sent twice than never.
+    pub at_least_once_keys: HashSet<Box<str>>,
+    /// Whether Meta is asked where a window is not known.
+    pub allows_unknown_window: bool,
 }
 
 /// The answer to a message that was accepted, now or before.
@@ -70,13 +99,22 @@ pub struct Accepted {
 // === impl Acceptance ===
 
 impl<S: Ledger> Acceptance<S> {
-    /// Accepts into this store; `queued` is told of every new message.
-    pub fn new(store: S, clock: SharedClock, entropy: SharedEntropy, queued: Arc<Notify>) -> Self {
+    /// Accepts into this store, by these rules; `queued` is told of every new message.
+    pub fn new(
+        store: S,
+        rules: Rules,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+        queued: Arc<Notify>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             store,
             clock,
             entropy,
             queued,
+            rules: Arc::new(rules),
+            metrics,
         }
     }
 
@@ -130,44 +168,82 @@ impl<S: Ledger> Acceptance<S> {
         }
     }
 
+    /// The window as it is known here (contract §9: text inside it, templates at any time).
+    ///
+    /// # Errors
+    ///
+    /// Where the store is away.
+    pub async fn window(
+        &self,
+        phone_number_id: &str,
+        user: &str,
+        now: Timestamp,
+    ) -> Result<Verdict, ApiError> {
+        let window = self.store.window(phone_number_id, user).await;
+        let window = window.map_err(|cause| unavailable(&cause))?;
+        let verdict = window::judge(window, Knowledge::of_everything(), now, ACCEPT_MARGIN);
+        if verdict != Verdict::Closed {
+            return Ok(verdict);
+        }
+        // Only now it matters whether the deployment can know.
+        let knowledge = self.store.knowledge().await;
+        let knowledge = knowledge.map_err(|cause| unavailable(&cause))?;
+        Ok(window::judge(window, knowledge, now, ACCEPT_MARGIN))
+    }
+
     async fn check_window(&self, order: &Order, now: Timestamp) -> Result<(), ApiError> {
         if order.content.kind() == Kind::Template {
             return Ok(());
         }
         let number = &order.from.phone_number_id;
-        let window = self
-            .store
-            .window(number, order.to.digits())
-            .await
-            .map_err(|cause| unavailable(&cause))?;
-        if window.is_some_and(|window| window.is_open(now, ACCEPT_MARGIN)) {
-            return Ok(());
-        }
-        Err(ApiError::new(
-            Code::OUTSIDE_24H_WINDOW,
-            "The customer has not written in the last 24 hours: only a template may be sent.",
-        ))
+        let verdict = self.window(number, order.to.digits(), now).await?;
+        self.metrics.window(At::Accept, verdict);
+        let message = match verdict {
+            Verdict::Open { .. } => return Ok(()),
+            Verdict::Unknown if self.rules.allows_unknown_window => return Ok(()),
+            Verdict::Unknown => {
+                "Whether the customer has written in the last 24 hours is not known yet: \
+                 only a template may be sent."
+            }
+            Verdict::Closed => {
+                "The customer has not written in the last 24 hours: only a template may be sent."
+            }
+        };
+        Err(ApiError::new(Code::OUTSIDE_24H_WINDOW, message))
     }
 
     fn new_message(&self, call: &Call, order: Order, now: Timestamp) -> NewMessage {
+        let wishes = order.wishes;
+        let is_careless = self.rules.at_least_once_keys.contains(call.who.key_id());
+        let policy = match is_careless {
+            true => Policy::AtLeastOnce,
+            false => Policy::AtMostOnce,
+        };
         NewMessage {
             message: Message {
                 id: MessageId::mint(now, self.entropy.draw()),
                 account: call.who.account().into(),
                 agent_id: order.agent_id,
-                to: order.to,
+                to: Some(order.to.clone()),
                 kind: order.content.kind(),
                 state: State::Queued,
                 wamid: None,
                 failure: None,
                 created_at: now,
                 sent_at: None,
+                delivered_at: None,
+                read_at: None,
                 failed_at: None,
             },
+            to: order.to,
             phone_number_id: order.from.phone_number_id,
             content: order.content,
             correlation_id: call.correlation_id.as_str().into(),
-            expires_at: now + QUEUE_MAX,
+            traceparent: call.traceparent.clone(),
+            policy: wishes.policy.unwrap_or(policy),
+            in_order: wishes.in_order,
+            expires_at: now + wishes.expires_after.unwrap_or(QUEUE_MAX).min(QUEUE_MAX),
+            lasts: LASTS,
         }
     }
 }

@@ -19,6 +19,10 @@ pub struct Connection {
     pub number: PhoneNumber,
     /// Meta's id of it.
     pub phone_number_id: Box<str>,
+    /// Meta's id of the account that it belongs to; empty where that is not configured.
+    pub waba_id: Box<str>,
+    /// How many messages a second Meta takes from it.
+    pub per_second: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -55,11 +59,14 @@ impl Directory {
             .map_or(&[], |agent| &agent.connections)
     }
 
+    /// Every number, once for each agent that has it.
+    pub fn all(&self) -> impl Iterator<Item = &Connection> {
+        self.agents.values().flat_map(|agent| &agent.connections)
+    }
+
     /// Whether any agent has the number of this id.
     pub fn has_number(&self, phone_number_id: &str) -> bool {
-        self.agents
-            .values()
-            .flat_map(|agent| &agent.connections)
+        self.all()
             .any(|connection| &*connection.phone_number_id == phone_number_id)
     }
 }
@@ -73,6 +80,8 @@ mod tests {
         let connection = Connection {
             number: PhoneNumber::parse("+15550001111").unwrap(),
             phone_number_id: "1".into(),
+            waba_id: "".into(),
+            per_second: 80,
         };
         let mut directory = Directory::default();
         assert!(directory.add("acme", Uuid::nil(), vec![connection.clone()]));

@@ -6,21 +6,30 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::tuning::{AdminSection, DeliverySection, WindowSection};
 use super::{Api, CloudApi, Config, ConfigError, Listen, Secret};
+use crate::delivery::PER_SECOND;
 use crate::directory::{Connection, Directory};
 use crate::message::parse_uuid;
 use crate::recipient::PhoneNumber;
+use crate::store::Address;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     listen: Spanned<String>,
-    database: PathBuf,
+    database: Option<String>,
+    database_file: Option<Spanned<PathBuf>>,
     #[serde(default)]
     show_recipient: bool,
     api: Option<ApiSection>,
     identity: Option<Spanned<IdentitySection>>,
     cloud_api: Spanned<CloudApiSection>,
+    #[serde(default)]
+    delivery: DeliverySection,
+    #[serde(default)]
+    window: WindowSection,
+    admin: Option<AdminSection>,
     #[serde(default)]
     account: Vec<AccountSection>,
 }
@@ -79,6 +88,9 @@ struct AgentSection {
 struct PhoneSection {
     number: Spanned<String>,
     phone_number_id: Spanned<String>,
+    #[serde(default)]
+    waba_id: Box<str>,
+    per_second: Option<Spanned<u32>>,
 }
 
 /// A value whose type errors must not show it.
@@ -128,12 +140,36 @@ impl Source<'_> {
                     "is neither host:port nor unix:/path",
                 )
             })?,
-            database: self.beside(&file.database),
+            database: self.database(file.database, file.database_file)?,
             shows_recipient: file.show_recipient,
             api,
             identity,
             cloud_api: self.cloud_api(file.cloud_api)?,
+            delivery: self.delivery(file.delivery)?,
+            window: self.window(&file.window)?,
+            admin: file.admin.map(|admin| self.admin(&admin)).transpose()?,
             directory: self.directory(&file.account)?,
+        })
+    }
+
+    /// A file beside this one, or a PostgreSQL database; its address may stand in a file of
+    /// its own, since it holds a password.
+    fn database(
+        &self,
+        given: Option<String>,
+        file: Option<Spanned<PathBuf>>,
+    ) -> Result<Address, ConfigError> {
+        let text = match (given, file) {
+            (Some(given), None) => given,
+            (None, Some(file)) => {
+                let text = read_text(&self.beside(file.get_ref()))?;
+                text.trim_end_matches(['\r', '\n']).to_owned()
+            }
+            _ => return Err(self.error("needs database or database_file, and not both")),
+        };
+        Ok(match Address::parse(&text) {
+            Address::File(path) => Address::File(self.beside(&path)),
+            shared @ Address::Postgres(_) => shared,
         })
     }
 
@@ -255,9 +291,19 @@ impl Source<'_> {
                 "is no id of Meta's",
             ));
         }
+        let per_second = match &phone.per_second {
+            None => PER_SECOND,
+            Some(given) if (1..=PER_SECOND_MAX).contains(given.get_ref()) => *given.get_ref(),
+            Some(given) => {
+                let key = "account.agent.phones.per_second";
+                return Err(self.invalid(key, given, "is not 1 to 1000"));
+            }
+        };
         Ok(Connection {
             number,
             phone_number_id: id.as_str().into(),
+            waba_id: phone.waba_id.clone(),
+            per_second,
         })
     }
 
@@ -298,7 +344,12 @@ impl Source<'_> {
             .join(path)
     }
 
-    fn invalid<T: fmt::Debug>(&self, key: &str, value: &Spanned<T>, why: &str) -> ConfigError {
+    pub(super) fn invalid<T: fmt::Debug>(
+        &self,
+        key: &str,
+        value: &Spanned<T>,
+        why: &str,
+    ) -> ConfigError {
         let shown = value.get_ref();
         self.at(value.span().start, &format!("{key} = {shown:?} {why}"))
     }
@@ -343,3 +394,6 @@ fn per_minute() -> Spanned<u32> {
 
 /// What HMAC-SHA-256 wants of a key (RFC 7518 §3.2).
 const SECRET_MIN: usize = 32;
+
+/// Meta's highest throughput of one number.
+const PER_SECOND_MAX: u32 = 1000;

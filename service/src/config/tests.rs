@@ -7,7 +7,7 @@ use crate::message::parse_uuid;
 fn a_whole_file_is_read() {
     let config = Config::parse(Path::new("/etc/m/messaging.toml"), WHOLE).unwrap();
     assert_eq!(config.listen, Listen::Tcp("127.0.0.1:0".into()));
-    assert_eq!(config.database, Path::new("/etc/m/messaging.db"));
+    assert_eq!(config.database, Address::File("/etc/m/messaging.db".into()));
     assert_eq!(config.api.unwrap().per_minute, 60);
     let agent = parse_uuid("6f1de8f2-6a3c-4a51-8c0f-0d6f4a1f9a10").unwrap();
     assert_eq!(config.directory.connections("acme", agent).len(), 1);

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Update;
 use crate::cloud_api::webhook;
 use crate::directory::Directory;
-use crate::store::{self, StoreError};
+use crate::metrics::Metrics;
+use crate::store::{self, Change, StoreError, Webhook};
+use crate::window::Rules;
 
 /// Works off the log of webhooks, from the first that was not worked off before.
 ///
@@ -20,18 +22,32 @@ use crate::store::{self, StoreError};
 pub struct Intake<S> {
     store: S,
     directory: Arc<Directory>,
+    rules: Rules,
     wake: Arc<Notify>,
+    queued: Arc<Notify>,
+    metrics: Metrics,
 }
 
 // === impl Intake ===
 
 impl<S: store::Intake> Intake<S> {
-    /// A worker that looks at the log when it is woken.
-    pub fn new(store: S, directory: Arc<Directory>, wake: Arc<Notify>) -> Self {
+    /// A worker that looks at the log when it is woken; `queued` is told when a status has
+    /// made way for another message.
+    pub fn new(
+        store: S,
+        directory: Arc<Directory>,
+        rules: Rules,
+        wake: Arc<Notify>,
+        queued: Arc<Notify>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             store,
             directory,
+            rules,
             wake,
+            queued,
+            metrics,
         }
     }
 
@@ -61,37 +77,54 @@ impl<S: store::Intake> Intake<S> {
         let webhooks = self.store.backlog(TURN_MAX).await?;
         let count = webhooks.len();
         for taken in webhooks {
-            let parsed = webhook::parse(&taken.body, taken.received_at);
-            if parsed.skipped > 0 {
-                warn!(
-                    seq = taken.seq,
-                    skipped = parsed.skipped,
-                    "updates were not understood"
-                );
-            }
-            self.report(&parsed.updates);
-            self.store.apply(taken.seq, parsed.updates).await?;
+            self.work_off(taken).await?;
         }
         Ok(count)
     }
 
+    async fn work_off(&self, taken: Webhook) -> Result<(), StoreError> {
+        let parsed = webhook::parse(&taken.body, taken.received_at, self.rules);
+        let (skipped, unknown, skewed) = (parsed.skipped, parsed.unknown, parsed.skewed);
+        self.metrics
+            .parsed(skipped as u64, unknown as u64, skewed as u64);
+        if skipped + skewed > 0 {
+            warn!(
+                seq = taken.seq,
+                skipped, skewed, "updates were not understood, or lay in the future"
+            );
+        }
+        self.report(&parsed.updates);
+        let applied = self.store.apply(taken.seq, parsed.updates).await?;
+        self.metrics.applied(&applied);
+        tell(&applied.changes);
+        if !applied.changes.is_empty() {
+            self.queued.notify_one();
+        }
+        Ok(())
+    }
+
     fn report(&self, updates: &[Update]) {
         for update in updates {
-            let Update::Inbound {
-                phone_number_id,
-                opened,
-                ..
-            } = update
-            else {
+            let Update::Inbound(inbound) = update else {
                 continue;
             };
-            if opened.is_skewed {
-                warn!(number = %phone_number_id, "Meta's clock is ahead of ours");
-            }
-            if !self.directory.has_number(phone_number_id) {
-                debug!(number = %phone_number_id, "a message came for a number of no agent");
+            if !self.directory.has_number(&inbound.phone_number_id) {
+                debug!(number = %inbound.phone_number_id, "a message came for a number of no agent");
             }
         }
+    }
+}
+
+/// Each change is told with the request that caused the message.
+pub(super) fn tell(changes: &[Change]) {
+    for change in changes {
+        info!(
+            message = %change.message,
+            state = change.state.as_str(),
+            correlation_id = &*change.correlation_id,
+            traceparent = change.traceparent.as_deref(),
+            "a message got somewhere"
+        );
     }
 }
 
@@ -99,7 +132,7 @@ impl<S: store::Intake> Intake<S> {
 const TURN_MAX: u32 = 8;
 
 /// The log is looked at now and then even if nobody knocks.
-const IDLE_MAX: Duration = Duration::from_secs(10);
+const IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// When a store that failed is tried again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);

@@ -6,19 +6,29 @@
 //! [`Uncertain`](State::Uncertain): it is never sent again, and waits for the status
 //! webhook that carries the attempt's token.
 
+mod clock;
+mod hold;
 mod intake;
+mod line;
+mod reconcile;
+pub mod shaper;
 mod worker;
 
+use std::fmt;
 use std::time::Duration;
 
 use vestibule::clock::Timestamp;
 
+pub use self::clock::IntakeClock;
+pub use self::hold::{Hold, Strike, Term};
 pub use self::intake::Intake;
+pub use self::line::{BURST, Line, Lines, PER_SECOND};
+pub use self::reconcile::Reconcile;
 pub use self::worker::Worker;
-use crate::cloud_api::{Action, Outcome, failure};
-use crate::message::{Content, Failure, Kind, MessageId, State};
+use crate::cloud_api::{Action, Outcome, Refusal, Scope, WINDOW_CLOSED, failure};
+use crate::message::{Content, Failure, Kind, MessageId, Next, State};
 use crate::recipient::PhoneNumber;
-use crate::window::{DISPATCH_MARGIN, EventTime, Window};
+use crate::window::{EventTime, Verdict};
 
 /// A message on its way out: its attempt is recorded, nothing was sent yet.
 #[derive(Clone, Debug)]
@@ -29,14 +39,22 @@ pub struct Departure {
     pub attempt: u32,
     /// How often Meta has put this message off before.
     pub refusals: u32,
+    /// When the attempt was recorded.
+    pub began: Timestamp,
     /// What comes back in the status webhooks of this attempt.
     pub token: Box<str>,
-    /// Meta's id of the number that sends.
-    pub phone_number_id: Box<str>,
+    /// The number that sends.
+    pub line: Line,
     /// Whom it goes to.
     pub to: PhoneNumber,
     /// What it says.
     pub content: Content,
+    /// Whether its window has minutes left, so that Meta can hardly call it closed.
+    pub is_well_inside: bool,
+    /// The request that caused it.
+    pub correlation_id: Box<str>,
+    /// The trace of that request (W3C Trace Context).
+    pub traceparent: Option<Box<str>>,
 }
 
 /// What came of an attempt, as it is written down.
@@ -44,67 +62,103 @@ pub struct Departure {
 pub struct Settlement {
     /// The attempt's outcome in one word.
     pub outcome: &'static str,
-    /// Meta's code, where there was one.
-    pub code: Option<u32>,
+    /// What Meta said, where it refused.
+    pub refusal: Option<Refusal>,
     /// Meta's id of the message.
     pub wamid: Option<Box<str>>,
-    /// Where the message stands now.
-    pub state: State,
-    /// When it may be tried again.
-    pub not_before: Option<Timestamp>,
-    /// Why it failed.
-    pub failure: Option<Failure>,
+    /// The names that Meta gave the customer.
+    pub recipient: Names,
+    /// What becomes of the message.
+    pub next: Next,
+    /// What else of its scope has to wait.
+    pub strike: Option<Strike>,
+    /// Until when its number has to wait with this customer.
+    pub pair_until: Option<Timestamp>,
+    /// Whether its number is too fast.
+    pub is_too_fast: bool,
+    /// Whether its window is closed after all.
+    pub closes_window: bool,
 }
 
 /// What a webhook says happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// A customer wrote to a business number.
-    Inbound {
-        /// Meta's id of the number.
-        phone_number_id: Box<str>,
-        /// The customer: the digits of a phone number, or Meta's id of the user.
-        user: Box<str>,
-        /// When.
-        opened: EventTime,
-    },
+    /// A customer wrote, called, or accepted a call.
+    Inbound(Inbound),
+    /// A customer has another name now.
+    Renamed(Renamed),
     /// A message of ours got somewhere.
     Status(Status),
+}
+
+/// A customer wrote, called, or accepted a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// Meta's id of the number.
+    pub phone_number_id: Box<str>,
+    /// Meta's id of the message or the call.
+    pub id: Box<str>,
+    /// The customer.
+    pub user: Names,
+    /// When, where it opens the window.
+    pub opened: Option<EventTime>,
+}
+
+/// The names of one customer.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The digits of the phone number.
+    pub phone: Option<Box<str>>,
+    /// Meta's id.
+    pub id: Option<Box<str>>,
+}
+
+/// A customer has another name now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// Meta's id of the number.
+    pub phone_number_id: Box<str>,
+    /// Meta's id of the message that tells.
+    pub id: Box<str>,
+    /// Before.
+    pub old: Names,
+    /// Now.
+    pub new: Names,
 }
 
 /// A status webhook's word on one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// Meta's id of the number.
+    pub phone_number_id: Box<str>,
     /// Meta's id of the message.
     pub wamid: Box<str>,
     /// The token of the attempt, where it came back.
     pub token: Option<Box<str>>,
+    /// The customer.
+    pub recipient: Names,
     /// How far the message has come.
     pub state: State,
     /// When it got there.
     pub at: Timestamp,
+    /// Meta's code.
+    pub code: Option<u32>,
     /// Why it failed, where it did.
     pub failure: Option<Failure>,
 }
 
-/// Whether a waiting message may still be sent, or why it has failed.
+/// Whether a waiting message may still be sent, or why it has failed (T2, T16).
 ///
 /// # Errors
 ///
-/// The [`Failure`] where it waited too long or its window closed meanwhile.
-pub fn may_depart(
-    kind: Kind,
-    expires_at: Timestamp,
-    window: Option<Window>,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    if now >= expires_at {
-        return Err(Failure {
-            code: "queue_expired".into(),
-            message: "The message could not be sent in time.".into(),
-        });
-    }
-    let is_open = window.is_some_and(|window| window.is_open(now, DISPATCH_MARGIN));
+/// The [`Failure`] where its window closed meanwhile. Where the window is not known, it is
+/// for `allows_unknown` to say whether Meta shall decide.
+pub fn may_depart(kind: Kind, window: Verdict, allows_unknown: bool) -> Result<(), Failure> {
+    let is_open = match window {
+        Verdict::Open { .. } => true,
+        Verdict::Unknown => allows_unknown,
+        Verdict::Closed => false,
+    };
     match kind {
         Kind::Text if !is_open => Err(Failure {
             code: "window_closed".into(),
@@ -116,62 +170,128 @@ pub fn may_depart(
 
 /// What to write down after an attempt; `draw` spreads the waits.
 pub fn settle(outcome: &Outcome, departure: &Departure, now: Timestamp, draw: u128) -> Settlement {
-    let plain = |outcome, state| Settlement {
-        outcome,
-        code: None,
-        wamid: None,
-        state,
-        not_before: None,
-        failure: None,
-    };
     match outcome {
-        Outcome::Accepted { wamid } => Settlement {
+        Outcome::Accepted { wamid, recipient } => Settlement {
             wamid: Some(wamid.clone()),
-            ..plain("accepted", State::Submitted)
+            recipient: recipient.clone(),
+            ..Settlement::new("accepted", Next::Submitted)
         },
-        Outcome::NotSent => Settlement {
-            not_before: Some(now + fraction(reconnect_wait(departure.attempt), draw)),
-            ..plain("not_sent", State::RetryWait)
+        Outcome::NotSent => {
+            let at = now + fraction(reconnect_wait(departure.attempt), draw);
+            Settlement::new("not_sent", Next::Retry { at, counts: false })
+        }
+        Outcome::Unknown => Settlement::new("unknown", Next::Uncertain),
+        Outcome::Rejected(refusal) => Settlement {
+            refusal: Some(refusal.clone()),
+            ..refused(refusal, departure, now, draw)
         },
-        Outcome::Unknown => plain("unknown", State::Uncertain),
-        Outcome::Rejected {
-            code,
-            action,
-            retry_after,
-        } => {
-            let (state, wait) = after_refusal(*action, departure.refusals + 1, draw);
-            let asked = retry_after.unwrap_or_default().min(WAIT_MAX);
-            Settlement {
-                code: Some(*code),
-                not_before: wait.map(|wait| now + wait.max(asked)),
-                failure: (state == State::Failed).then(|| failure(*code)),
-                ..plain("rejected", state)
-            }
+    }
+}
+
+// === impl Names ===
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |name: &Option<Box<str>>| {
+            name.as_deref().map(|name| {
+                name.get(name.len().saturating_sub(2)..)
+                    .unwrap_or_default()
+                    .to_owned()
+            })
+        };
+        // People's names belong in no log.
+        f.debug_struct("Names")
+            .field("phone", &end(&self.phone))
+            .field("id", &end(&self.id))
+            .finish()
+    }
+}
+
+// === impl Settlement ===
+
+impl Settlement {
+    /// Whether more has to wait than the message itself.
+    pub const fn waits_for_more_than_itself(&self) -> bool {
+        self.strike.is_some() || self.pair_until.is_some() || self.is_too_fast
+    }
+
+    /// Whether Meta has judged the message by itself: then nothing else is held.
+    pub fn proves_a_way(&self) -> bool {
+        let is_judged = self
+            .refusal
+            .as_ref()
+            .is_some_and(|refusal| refusal.code != u32::from(refusal.http_status));
+        self.wamid.is_some() || (is_judged && self.strike.is_none())
+    }
+
+    /// Whether Meta called a window closed that is open here.
+    pub fn is_disputed(&self) -> bool {
+        let code = self.refusal.as_ref().map(|refusal| refusal.code);
+        code == Some(WINDOW_CLOSED) && matches!(self.next, Next::Retry { .. })
+    }
+
+    fn new(outcome: &'static str, next: Next) -> Self {
+        Self {
+            outcome,
+            refusal: None,
+            wamid: None,
+            recipient: Names::default(),
+            next,
+            strike: None,
+            pair_until: None,
+            is_too_fast: false,
+            closes_window: false,
         }
     }
 }
 
-/// Where a message stands after its attempt was settled, when a webhook may have been
-/// there first: what is known from Meta is never taken back.
-#[must_use]
-pub fn settled_state(current: State, settled: State) -> State {
-    match current {
-        State::Dispatching | State::Uncertain => settled,
-        _ if settled == State::Submitted => current.advanced_to(settled),
-        _ => current,
+fn refused(refusal: &Refusal, departure: &Departure, now: Timestamp, draw: u128) -> Settlement {
+    let rejected = |next| Settlement::new("rejected", next);
+    let failed = || rejected(Next::Failed(failure(refusal.code)));
+    match refusal.action {
+        Action::Fail => failed(),
+        // The same message has gone through half a minute later before: once is worth it.
+        Action::WindowClosed if departure.is_well_inside && departure.refusals == 0 => {
+            let at = now + DISPUTE;
+            rejected(Next::Retry { at, counts: true })
+        }
+        Action::WindowClosed => Settlement {
+            closes_window: true,
+            ..failed()
+        },
+        Action::Retry { schedule, scope } => {
+            let Some(wait) = refusal.wait(departure.refusals + 1, draw) else {
+                return failed();
+            };
+            let at = now + wait;
+            let at_least = refusal.asked();
+            Settlement {
+                strike: strike(
+                    refusal,
+                    departure,
+                    scope,
+                    Term::Throttled { schedule, at_least },
+                ),
+                pair_until: (scope == Scope::Pair).then_some(at),
+                is_too_fast: refusal.code == TOO_FAST,
+                ..rejected(Next::Retry { at, counts: true })
+            }
+        }
+        Action::Pause { scope, resume } => Settlement {
+            strike: strike(refusal, departure, scope, Term::Paused(resume)),
+            // Due at once when the hold is lifted: that is what it waits for.
+            ..rejected(Next::Blocked { at: now })
+        },
     }
 }
 
-fn after_refusal(action: Action, refusals: u32, draw: u128) -> (State, Option<Duration>) {
-    match action {
-        Action::Fail => (State::Failed, None),
-        Action::Pause => (State::Blocked, Some(PROBE)),
-        // Never earlier than the table says, and spread over half as much again.
-        Action::Retry(schedule) => match schedule.wait(refusals) {
-            Some(wait) => (State::RetryWait, Some(wait + fraction(wait / 2, draw))),
-            None => (State::Failed, None),
-        },
-    }
+fn strike(refusal: &Refusal, departure: &Departure, scope: Scope, term: Term) -> Option<Strike> {
+    Some(Strike {
+        scope: departure.line.name(scope)?,
+        code: refusal.code,
+        began: departure.began,
+        term,
+    })
 }
 
 /// The longest wait before the next connection is tried; the actual one is anything
@@ -195,11 +315,14 @@ pub const QUEUE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const RECONNECT: Duration = Duration::from_millis(500);
 const RECONNECT_MAX: Duration = Duration::from_secs(30);
 
-/// How often a blocked message asks whether the block is lifted.
-const PROBE: Duration = Duration::from_secs(60);
+/// When Meta calls a window closed that is open.
+const DISPUTE: Duration = Duration::from_secs(30);
 
-/// A `Retry-After` beyond this is not believed.
-const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
+/// Meta's code for a number that sends more than it may a second.
+const TOO_FAST: u32 = 130_429;
+
+/// How long Meta tries to deliver a message.
+pub const LASTS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests;

@@ -3,18 +3,21 @@
 //! Unknown fields are ignored. A field that is absent (or null) is
 //! `missing_required_field`; one of the wrong type or form has a code of its own.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::IntoResponse;
 use bytes::Bytes;
+use http::HeaderMap;
 use http::request::Parts;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 use vestibule::error::Code;
 use vestibule::{ApiError, Claim, CorrelationId, Principal};
 
-use crate::accept::Call;
+use crate::accept::{Call, Wishes};
 use crate::directory::{Connection, Directory};
-use crate::message::parse_uuid;
+use crate::message::{Policy, parse_uuid};
 use crate::recipient::PhoneNumber;
 
 /// A body that was read and perhaps is JSON.
@@ -67,6 +70,7 @@ impl<S: Sync> FromRequestParts<S> for Call {
             who: who.clone(),
             claim: parts.extensions.get::<Claim>().cloned(),
             correlation_id: correlation_id.clone(),
+            traceparent: traceparent(&parts.headers),
         })
     }
 }
@@ -151,6 +155,54 @@ impl<'a> Fields<'a> {
         Ok(Addressing { agent_id, from, to })
     }
 
+    /// `delivery`, which may be absent: how the message is to be delivered.
+    pub(super) fn wishes(self) -> Result<Wishes, ApiError> {
+        let Some(delivery) = self.optional("delivery") else {
+            return Ok(Wishes::default());
+        };
+        let Value::Object(delivery) = delivery else {
+            return Err(invalid_wish("delivery", "'delivery' must be an object."));
+        };
+        let fields = Fields(delivery);
+        Ok(Wishes {
+            policy: fields.wish(
+                "policy",
+                "delivery.policy",
+                "'delivery.policy' must be at_most_once or at_least_once.",
+                |value| value.as_str().and_then(Policy::parse),
+            )?,
+            in_order: fields
+                .wish(
+                    "in_order",
+                    "delivery.in_order",
+                    "'delivery.in_order' must be true or false.",
+                    Value::as_bool,
+                )?
+                .unwrap_or_default(),
+            expires_after: fields.wish(
+                "expires_after_seconds",
+                "delivery.expires_after_seconds",
+                "'delivery.expires_after_seconds' must be 1 to 86400.",
+                |value| {
+                    let seconds = whole(value).filter(|seconds| EXPIRY.contains(seconds));
+                    seconds.map(Duration::from_secs)
+                },
+            )?,
+        })
+    }
+
+    fn wish<T>(
+        self,
+        name: &str,
+        param: &'static str,
+        message: &'static str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>, ApiError> {
+        self.optional(name)
+            .map(|value| read(value).ok_or_else(|| invalid_wish(param, message)))
+            .transpose()
+    }
+
     fn phone(self, name: &'static str, code: Code) -> Result<PhoneNumber, ApiError> {
         self.required(name, name)?
             .as_str()
@@ -180,6 +232,45 @@ fn connection(connections: &[Connection], from: &PhoneNumber) -> Result<Connecti
             .extra("available_phones", available)
         })
 }
+
+fn invalid_wish(param: &'static str, message: &'static str) -> ApiError {
+    ApiError::invalid_request_body(message).param(param)
+}
+
+/// A whole number as JSON may write it: `7`, and `7.0` too.
+fn whole(value: &Value) -> Option<u64> {
+    let number = value.as_f64()?;
+    let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+    is_whole.then_some(number as u64)
+}
+
+/// A well-formed `traceparent`, as it is kept with the message (W3C Trace Context §3.2):
+/// four fields of lower-case hexadecimal, neither id all zeros.
+fn traceparent(headers: &HeaderMap) -> Option<Box<str>> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let fields: Vec<&str> = text.split('-').collect();
+    let [version, trace, parent, flags] = fields[..] else {
+        return None;
+    };
+    let is_hex = |field: &str, length: usize| {
+        field.len() == length
+            && field
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_id = |field: &str| field.bytes().any(|byte| byte != b'0');
+    let fits = is_hex(version, 2)
+        && version != "ff"
+        && is_hex(trace, 32)
+        && is_hex(parent, 16)
+        && is_hex(flags, 2)
+        && is_id(trace)
+        && is_id(parent);
+    fits.then(|| text.into())
+}
+
+/// A second to a day: a text's window is no longer.
+const EXPIRY: std::ops::RangeInclusive<u64> = 1..=86_400;
 
 /// The contract's cap on bodies under /v1; the layers have judged it before.
 const BODY_MAX: usize = 1 << 20;

@@ -6,6 +6,8 @@
 
 mod extract;
 mod messages;
+pub mod openapi;
+mod routes;
 mod templates;
 mod webhook;
 mod windows;
@@ -14,6 +16,7 @@ mod windows;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -28,10 +31,14 @@ use vestibule::clock::SharedClock;
 use vestibule::header::VESTIBULE_REPLAYED;
 
 use self::extract::{Addressing, Fields, JsonBody};
+use self::openapi::page::policy;
+use self::openapi::{Served, document, page};
+pub(crate) use self::routes::routes;
 use crate::accept::{Acceptance, Accepted, Call, Order};
 use crate::config::Secret;
 use crate::directory::Directory;
 use crate::message::Content;
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// What the handlers share.
@@ -51,6 +58,8 @@ pub struct App<S> {
     pub webhook: Arc<WebhookSecrets>,
     /// Told of every webhook that was taken in.
     pub taken_in: Arc<Notify>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// What makes a webhook genuine.
@@ -77,6 +86,8 @@ pub fn router<S: Store>(app: App<S>) -> Router {
         )
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready::<S>))
+        .route("/openapi.json", get(Served::json(document()).handler()))
+        .route("/docs", get(Served::page(page(), policy()).handler()))
         .fallback(unknown)
         .with_state(app)
 }
@@ -100,6 +111,7 @@ async fn accept<S: Store>(
         from,
         to,
         content: content(fields)?,
+        wishes: fields.wishes()?,
     };
     app.acceptance.accept(call, order).await.map(respond)
 }
@@ -120,14 +132,17 @@ fn json(body: Bytes) -> ([(header::HeaderName, HeaderValue); 1], Bytes) {
     ([(CONTENT_TYPE, json)], body)
 }
 
-async fn healthy() -> &'static str {
+pub(crate) async fn healthy() -> &'static str {
     "ok"
 }
 
-async fn ready<S: Store>(State(app): State<App<S>>) -> Result<&'static str, ApiError> {
-    match app.store.next_due().await {
-        Ok(_) => Ok("ready"),
-        Err(cause) => {
+pub(crate) async fn ready<S: Store>(State(app): State<App<S>>) -> Result<&'static str, ApiError> {
+    // A store that hangs must not make a probe hang.
+    let asked = tokio::time::timeout(READY_WITHIN, app.store.next_due()).await;
+    match asked {
+        Ok(Ok(_)) => Ok("ready"),
+        Err(_) => Err(ApiError::upstream_unavailable()),
+        Ok(Err(cause)) => {
             tracing::warn!(?cause, "the service is not ready");
             Err(ApiError::upstream_unavailable())
         }
@@ -137,3 +152,6 @@ async fn ready<S: Store>(State(app): State<App<S>>) -> Result<&'static str, ApiE
 async fn unknown() -> ApiError {
     ApiError::endpoint_not_found()
 }
+
+/// Longer than any look at the queue takes.
+const READY_WITHIN: Duration = Duration::from_secs(2);

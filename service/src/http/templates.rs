@@ -27,7 +27,7 @@ fn template(fields: Fields<'_>) -> Result<Content, ApiError> {
         return Err(invalid_name("template", "'template' must be an object."));
     };
     let template = Fields::new(template);
-    Ok(Content::Template(Template {
+    let template = Template {
         name: template
             .required("name", "template.name")?
             .as_str()
@@ -59,7 +59,13 @@ fn template(fields: Fields<'_>) -> Result<Content, ApiError> {
             |value| value.as_str().and_then(MediaUrl::parse).map(Some),
         )?,
         buttons: filled(template, "buttons", "template.buttons", buttons)?,
-    }))
+    };
+    if !template.is_consistent() {
+        let message = "A header is text or media, its text has 60 characters at most, and a body \
+                       with anything beside it 1024.";
+        return Err(ApiError::new(Code::INVALID_TEMPLATE_PARAMETERS, message).param("template"));
+    }
+    Ok(Content::Template(template))
 }
 
 /// An optional field that fills the template's places.

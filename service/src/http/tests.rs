@@ -18,10 +18,14 @@ use vestibule::testing::{CountingEntropy, ManualClock};
 use vestibule::{Claim, CorrelationId, Fingerprint, Principal};
 
 use super::*;
+use crate::cloud_api::TokenKey;
 use crate::delivery::Update;
+use crate::delivery::{Inbound, Lines, Names};
 use crate::directory::Connection;
+use crate::message::{MessageId, Policy};
+use crate::metrics::Metrics;
 use crate::recipient::PhoneNumber;
-use crate::store::{Intake, Queue, Sqlite};
+use crate::store::{Address, Database, Filter, Intake, Operator as _, Queue, Settings};
 use crate::window::EventTime;
 
 #[tokio::test]
@@ -451,8 +455,87 @@ async fn health_is_told_to_anybody() {
     }
 }
 
+#[tokio::test]
+async fn a_message_is_delivered_as_its_sender_wishes() {
+    let fixture = Fixture::open().await;
+    let mut message = text();
+    message["delivery"] = json!({
+        "policy": "at_least_once", "in_order": true, "expires_after_seconds": 60.0,
+    });
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut request = post_to(MESSAGES, &message.to_string());
+    let header = HeaderValue::from_static(trace);
+    request.headers_mut().insert("traceparent", header);
+    let (status, sent) = fixture.call(&fixture.caller, None, request).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{sent}");
+    let all = Filter {
+        max: 10,
+        ..Filter::default()
+    };
+    let entry = fixture.app.store.list(all).await.unwrap().remove(0);
+    assert_eq!(entry.policy, Policy::AtLeastOnce);
+    assert_eq!(entry.traceparent.as_deref(), Some(trace));
+    assert_eq!(&*entry.correlation_id, "req_test");
+    assert_eq!(entry.expires_at, NOW + Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn a_wish_that_cannot_be_granted_names_its_field() {
+    let fixture = Fixture::open().await;
+    for (field, value) in [
+        ("policy", json!("exactly_once")),
+        ("policy", json!(1)),
+        ("in_order", json!("yes")),
+        ("expires_after_seconds", json!(0)),
+        ("expires_after_seconds", json!(86_401)),
+        ("expires_after_seconds", json!(1.5)),
+        ("expires_after_seconds", json!(-1)),
+        ("expires_after_seconds", json!("60")),
+    ] {
+        let mut message = text();
+        message["delivery"] = json!({ field: value });
+        let (status, refused) = fixture.post(MESSAGES, &message).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{field} {value}");
+        assert_eq!(refused["error"]["code"], "invalid_request_body");
+        assert_eq!(refused["error"]["param"], format!("delivery.{field}"));
+    }
+    for delivery in [json!(null), json!({}), json!({"policy": null, "new": 1})] {
+        let mut message = text();
+        message["delivery"] = delivery.clone();
+        let (status, _) = fixture.post(MESSAGES, &message).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{delivery}");
+    }
+}
+
+#[tokio::test]
+async fn a_trace_that_is_none_is_not_kept() {
+    let fixture = Fixture::open().await;
+    for trace in [
+        "",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01",
+    ] {
+        let mut request = post_to(MESSAGES, &text().to_string());
+        let header = HeaderValue::from_static(trace);
+        request.headers_mut().insert("traceparent", header);
+        let (status, sent) = fixture.call(&fixture.caller, None, request).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{trace}");
+        let id = sent["id"].as_str().and_then(MessageId::parse);
+        let one = Filter {
+            id,
+            max: 1,
+            ..Filter::default()
+        };
+        let entry = fixture.app.store.list(one).await.unwrap().remove(0);
+        assert_eq!(entry.traceparent, None, "{trace}");
+    }
+}
+
 struct Fixture {
-    app: App<Sqlite>,
+    app: App<Database>,
     caller: Principal,
     clock: ManualClock,
     _folder: TempDir,
@@ -465,28 +548,48 @@ impl Fixture {
         let clock = ManualClock::at(NOW);
         let entropy = CountingEntropy::shared();
         let path = folder.path().join("m.db");
-        let store = Sqlite::open(&path, clock.shared(), entropy.clone())
-            .await
-            .unwrap();
+        let store = Database::open(
+            &Address::File(path),
+            settings(),
+            clock.shared(),
+            entropy.clone(),
+        )
+        .await
+        .unwrap();
         let mut directory = Directory::default();
         let connection = Connection {
             number: PhoneNumber::parse(FROM).unwrap(),
             phone_number_id: "10".into(),
+            waba_id: "".into(),
+            per_second: 80,
         };
         directory.add("acme", Uuid::parse_str(AGENT).unwrap(), vec![connection]);
-        let opened = Update::Inbound {
+        let opened = Update::Inbound(Inbound {
             phone_number_id: "10".into(),
-            user: "15551234567".into(),
-            opened: EventTime {
+            id: "wamid.I".into(),
+            user: Names {
+                phone: Some("15551234567".into()),
+                id: None,
+            },
+            opened: Some(EventTime {
                 at: NOW,
                 is_skewed: false,
-            },
-        };
-        store.apply(0, vec![opened]).await.unwrap();
+            }),
+        });
+        store.append(Bytes::new()).await.unwrap();
+        let seq = store.backlog(1).await.unwrap()[0].seq;
+        store.apply(seq, vec![opened]).await.unwrap();
         let queued = Arc::new(Notify::new());
         let app = App {
             directory: Arc::new(directory),
-            acceptance: Acceptance::new(store.clone(), clock.shared(), entropy, queued),
+            acceptance: Acceptance::new(
+                store.clone(),
+                crate::accept::Rules::default(),
+                clock.shared(),
+                entropy,
+                queued,
+                Metrics::new(),
+            ),
             store,
             clock: clock.shared(),
             shows_recipient: false,
@@ -495,6 +598,7 @@ impl Fixture {
                 verify_token: Secret::new("canary-verify"),
             }),
             taken_in: Arc::new(Notify::new()),
+            metrics: Metrics::new(),
         };
         Self {
             app,
@@ -545,6 +649,18 @@ impl Fixture {
         let (parts, body) = app.oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (parts, String::from_utf8(body.into()).unwrap())
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        lines: Arc::new(Lines::default()),
+        token_key: TokenKey::derived_from(&Secret::new("canary-app")),
+        lease: Duration::from_secs(45),
+        confirm_within: Duration::from_secs(600),
+        keep_content: Duration::from_secs(86_400),
+        allows_unknown_window: false,
+        metrics: Metrics::new(),
     }
 }
 

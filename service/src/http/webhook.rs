@@ -45,10 +45,12 @@ pub(super) async fn take_in<S: Store>(
     State(app): State<App<S>>,
     request: Request,
 ) -> Result<(), ApiError> {
+    let began = app.clock.elapsed();
     let signature = request.headers().get(SIGNATURE).cloned();
     let body = read(request, BODY_MAX).await?;
     let signature = signature.as_ref().map(HeaderValue::as_bytes);
     if !webhook::is_genuine(signature, &body, &app.webhook.app_secrets) {
+        app.metrics.forged();
         warn!("a webhook with a wrong signature was refused");
         return Err(ApiError::new(
             INVALID_SIGNATURE,
@@ -60,6 +62,8 @@ pub(super) async fn take_in<S: Store>(
         .await
         .map_err(|cause| unavailable(&cause))?;
     app.taken_in.notify_one();
+    let took = app.clock.elapsed().saturating_sub(began);
+    app.metrics.acknowledged(took);
     Ok(())
 }
 
@@ -105,20 +109,20 @@ fn decoded(text: &str) -> Option<String> {
 const SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature-256");
 
 /// Statuses are taken from the contract's table, where statuses are kept.
-const INVALID_SIGNATURE: Code = Code::new(
+pub(super) const INVALID_SIGNATURE: Code = Code::new(
     Code::INVALID_API_KEY.status(),
     ErrorType::Authentication,
     "invalid_signature",
 );
 
-const WRONG_VERIFY_TOKEN: Code = Code::new(
+pub(super) const WRONG_VERIFY_TOKEN: Code = Code::new(
     Code::AGENT_NOT_AUTHORIZED.status(),
     ErrorType::Permission,
     "wrong_verify_token",
 );
 
 /// Meta sends 3 MB at most.
-const BODY_MAX: usize = 4 << 20;
+pub(super) const BODY_MAX: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -7,15 +7,14 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use vestibule::ApiError;
-use vestibule::clock::Timestamp;
 use vestibule::error::Code;
 
 use super::{App, json};
-use crate::accept::{Call, unavailable};
+use crate::accept::Call;
 use crate::message::{parse_uuid, rfc3339};
 use crate::recipient::PhoneNumber;
 use crate::store::Store;
-use crate::window::{ACCEPT_MARGIN, Window};
+use crate::window::Verdict;
 
 /// The window of each number of an agent; numbers have windows of their own.
 #[derive(Debug, Serialize)]
@@ -28,6 +27,7 @@ struct View<'a> {
 #[derive(Debug, Serialize)]
 struct WindowView<'a> {
     from: &'a str,
+    state: &'static str,
     is_open: bool,
     open_until: Option<String>,
 }
@@ -51,12 +51,9 @@ pub(super) async fn show<S: Store>(
     let now = app.clock.now();
     let mut windows = Vec::new();
     for connection in app.directory.connections(call.who.account(), agent_id) {
-        let window = app
-            .store
-            .window(&connection.phone_number_id, to.digits())
-            .await;
-        let window = window.map_err(|cause| unavailable(&cause))?;
-        windows.push(WindowView::new(connection.number.as_str(), window, now));
+        let number = &connection.phone_number_id;
+        let verdict = app.acceptance.window(number, to.digits(), now).await?;
+        windows.push(WindowView::new(connection.number.as_str(), verdict));
     }
     let view = View {
         agent_id: agent_id.to_string(),
@@ -70,13 +67,17 @@ pub(super) async fn show<S: Store>(
 // === impl WindowView ===
 
 impl<'a> WindowView<'a> {
-    fn new(from: &'a str, window: Option<Window>, now: Timestamp) -> Self {
-        let open = window.filter(|window| window.is_open(now, ACCEPT_MARGIN));
-        let open_until = open.map(|window| rfc3339(window.closes_at()));
+    fn new(from: &'a str, verdict: Verdict) -> Self {
+        let (state, until) = match verdict {
+            Verdict::Open { until } => ("open", Some(until)),
+            Verdict::Closed => ("closed", None),
+            Verdict::Unknown => ("unknown", None),
+        };
         Self {
             from,
-            is_open: open.is_some(),
-            open_until,
+            state,
+            is_open: until.is_some(),
+            open_until: until.map(rfc3339),
         }
     }
 }

@@ -1,36 +1,43 @@
 //! The service as a whole: opened from its configuration, run until it is told to stop.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use vestibule::api_key::{KeyFormat, Keys, KeysError};
 use vestibule::clock::{SharedClock, SystemClock};
 use vestibule::entropy::{SharedEntropy, SystemEntropy};
 use vestibule::identity::{self, InvalidSecret, Verifier};
 use vestibule::memory;
-use vestibule::route::Policy;
 use vestibule::stack::InvalidApi;
 use vestibule::{ApiLayer, Pair};
 
-use crate::accept::Acceptance;
-use crate::cloud_api::{Client, ClientError};
-use crate::config::{Api, Config, Secret};
-use crate::delivery::{Intake, Worker};
-use crate::http::{App, WebhookSecrets, router};
+use crate::accept::{self, Acceptance};
+use crate::admin;
+use crate::cloud_api::{Client, ClientError, Timeouts, TokenKey};
+use crate::config::{Api, Config, Listen, Secret};
+use crate::delivery::{Intake, Line, Lines, Reconcile, Worker};
+use crate::http::{App, WebhookSecrets, router, routes};
 use crate::listen::Listener;
-use crate::store::{self, Sqlite, StoreError};
+use crate::metrics::Metrics;
+use crate::store::{Database, Settings, StoreError, Upkeep};
+use crate::window::Rules;
 
 /// The messaging service: its endpoints behind the layers, and its workers.
 #[derive(Debug)]
 pub struct Messaging {
-    app: App<Sqlite>,
+    app: App<Database>,
     layers: Layers,
     cloud: Client,
+    rules: Rules,
+    admin: Option<Listen>,
+    /// How long the workers may take to end.
+    grace: Duration,
     clock: SharedClock,
     entropy: SharedEntropy,
     queued: Arc<Notify>,
@@ -59,7 +66,7 @@ pub enum StartError {
 
 /// Callers are counted in memory; what became of their keyed requests lies in the database
 /// that their messages are in.
-type Layers = ApiLayer<Pair<memory::Store, Sqlite>, Keys>;
+type Layers = ApiLayer<Pair<memory::Store, Database>, Keys>;
 
 // === impl Messaging ===
 
@@ -83,18 +90,32 @@ impl Messaging {
         clock: SharedClock,
         entropy: SharedEntropy,
     ) -> Result<Self, StartError> {
+        let metrics = Metrics::new();
+        let settings = settings(&config, metrics.clone());
         let cloud_api = config.cloud_api;
-        let store = Sqlite::open(&config.database, clock.clone(), entropy.clone()).await?;
+        let directory = Arc::new(config.directory);
+        let store =
+            Database::open(&config.database, settings, clock.clone(), entropy.clone()).await?;
         let records = Pair::new(memory::Store::new(clock.clone()), store.clone());
         let layers = layers(records, config.api, &config.identity, &clock, &entropy)?;
         let queued = Arc::new(Notify::new());
+        let timeouts = Timeouts {
+            connect: config.delivery.connect_timeout,
+            whole: config.delivery.timeout,
+        };
+        let rules = accept::Rules {
+            at_least_once_keys: config.delivery.at_least_once_keys,
+            allows_unknown_window: config.window.allows_unknown,
+        };
         let app = App {
-            directory: Arc::new(config.directory),
+            directory,
             acceptance: Acceptance::new(
                 store.clone(),
+                rules,
                 clock.clone(),
                 entropy.clone(),
                 Arc::clone(&queued),
+                metrics.clone(),
             ),
             store,
             clock: clock.clone(),
@@ -104,15 +125,36 @@ impl Messaging {
                 verify_token: cloud_api.verify_token,
             }),
             taken_in: Arc::new(Notify::new()),
+            metrics,
         };
         Ok(Self {
             app,
             layers,
-            cloud: Client::new(&cloud_api.base_url, &cloud_api.version, &cloud_api.token)?,
+            cloud: Client::new(
+                &cloud_api.base_url,
+                &cloud_api.version,
+                &cloud_api.token,
+                timeouts,
+            )?,
+            rules: config.window.rules,
+            admin: config.admin,
+            grace: config.delivery.timeout + STOP_MARGIN,
             clock,
             entropy,
             queued,
         })
+    }
+
+    /// Where operators look, where that is configured.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says of the address.
+    pub async fn bind_admin(&self) -> io::Result<Option<Listener>> {
+        match &self.admin {
+            Some(listen) => Listener::bind(listen).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The endpoints behind the layers, without a listener and without the workers.
@@ -123,14 +165,29 @@ impl Messaging {
     /// Serves and works until `shutdown`; then no connection is accepted any more, every
     /// request under way is answered, and every attempt under way is settled.
     ///
+    /// That takes no longer than 65 seconds for the requests and an attempt's own timeout,
+    /// with a margin of five, for the rest. What cannot be settled by then, because the store
+    /// is away, is left under its lease: it is found by the next start, as after a crash, and
+    /// confirmed by its webhook instead of being sent again.
+    ///
     /// # Panics
     ///
     /// Where a worker has panicked, after the drain: without it, what is accepted would
     /// not be sent.
-    pub async fn run(self, listener: Listener, shutdown: impl Future<Output = ()>) {
+    pub async fn run(
+        self,
+        listener: Listener,
+        admin: Option<Listener>,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let (stop, stopped) = watch::channel(false);
         let mut workers = JoinSet::new();
         self.start_workers(&mut workers, &stopped);
+        if let Some(admin) = admin {
+            // It tells of the drain too, and ends with the workers.
+            let (app, stop) = (admin::router(self.app.clone()), until(stopped.clone()));
+            workers.spawn(async move { admin.serve(app, stop).await });
+        }
         let mut ended = Vec::new();
         let until = async {
             tokio::select! {
@@ -143,8 +200,14 @@ impl Messaging {
         // Workers stop after the last request, so that what it brought is not left lying
         // for the next start.
         stop.send_replace(true);
-        while let Some(result) = workers.join_next().await {
-            ended.push(result);
+        let settled = async {
+            while let Some(result) = workers.join_next().await {
+                ended.push(result);
+            }
+        };
+        if tokio::time::timeout(self.grace, settled).await.is_err() {
+            warn!("attempts were not settled in time; the next start confirms them");
+            workers.shutdown().await;
         }
         if let Some(panicked) = ended.into_iter().find_map(Result::err) {
             std::panic::resume_unwind(panicked.into_panic());
@@ -153,27 +216,70 @@ impl Messaging {
     }
 
     fn start_workers(&self, workers: &mut JoinSet<()>, stopped: &watch::Receiver<bool>) {
+        let app = &self.app;
+        let (store, metrics) = (app.store.clone(), app.metrics.clone());
         let delivery = Worker::new(
-            self.app.store.clone(),
+            store.clone(),
             self.cloud.clone(),
             self.clock.clone(),
             self.entropy.clone(),
             Arc::clone(&self.queued),
+            metrics.clone(),
         );
         let intake = Intake::new(
-            self.app.store.clone(),
-            Arc::clone(&self.app.directory),
-            Arc::clone(&self.app.taken_in),
+            store.clone(),
+            Arc::clone(&app.directory),
+            self.rules,
+            Arc::clone(&app.taken_in),
+            Arc::clone(&self.queued),
+            metrics.clone(),
         );
+        let reconcile = Reconcile::new(store.clone(), Arc::clone(&self.queued), metrics);
         workers.spawn(delivery.run(until(stopped.clone())));
         workers.spawn(intake.run(until(stopped.clone())));
-        workers.spawn(sweep(self.app.store.clone(), until(stopped.clone())));
+        workers.spawn(reconcile.run(until(stopped.clone())));
+        workers.spawn(sweep(store.clone(), until(stopped.clone())));
+        let (queued, taken_in) = (Arc::clone(&self.queued), Arc::clone(&app.taken_in));
+        let stop = until(stopped.clone());
+        workers.spawn(async move {
+            tokio::select! {
+                () = stop => {}
+                () = store.listen(queued, taken_in) => {}
+            }
+        });
+    }
+}
+
+/// By which rules the store takes, keeps and forgets.
+pub(crate) fn settings(config: &Config, metrics: Metrics) -> Settings {
+    let (cloud_api, delivery) = (&config.cloud_api, &config.delivery);
+    let token = cloud_api.token.fingerprint();
+    let lines = config.directory.all().map(|connection| Line {
+        phone_number_id: connection.phone_number_id.clone(),
+        account: connection.waba_id.clone(),
+        token: token.clone(),
+        per_second: match delivery.shapes {
+            true => connection.per_second,
+            false => u32::MAX,
+        },
+        burst: delivery.burst,
+    });
+    // Made of a secret that every replica has, and that outlives a restart.
+    let token_key = TokenKey::derived_from(&cloud_api.app_secrets[0]);
+    Settings {
+        lines: Arc::new(Lines::new(&token, lines)),
+        token_key,
+        lease: delivery.timeout + LEASE_MARGIN,
+        confirm_within: delivery.confirm_within,
+        keep_content: delivery.keep_content,
+        allows_unknown_window: config.window.allows_unknown,
+        metrics,
     }
 }
 
 /// The layers as the configuration wants them, and the one table of routes.
 fn layers(
-    store: Pair<memory::Store, Sqlite>,
+    store: Pair<memory::Store, Database>,
     api: Option<Api>,
     trusted: &[Secret],
     clock: &SharedClock,
@@ -184,25 +290,11 @@ fn layers(
         None => Keys::new([])?,
     };
     let mut builder = ApiLayer::builder(store, keys)
-        .route(
-            "POST /v1/whatsapp/{messages,templates}",
-            Policy::scope("whatsapp:send")
-                .deduplicated()
-                .agent("/agent_id"),
-        )
-        .route(
-            "GET /v1/whatsapp/messages/{id}",
-            Policy::any_scope(["whatsapp:send", "whatsapp:read"]),
-        )
-        .route("GET /v1/whatsapp/windows", Policy::scope("whatsapp:read"))
-        .route(
-            "* /webhooks/whatsapp",
-            Policy::public().body_max(WEBHOOK_MAX),
-        )
-        .route("GET /healthz", Policy::public())
-        .route("GET /readyz", Policy::public())
         .clock(clock.clone())
         .entropy(entropy.clone());
+    for (pattern, policy) in routes() {
+        builder = builder.route(pattern, policy);
+    }
     builder = match api {
         Some(api) => builder
             .keys(KeyFormat::new().brand(api.brand))
@@ -220,7 +312,7 @@ fn layers(
 }
 
 /// Drops what has outlived its use, a part at a time.
-async fn sweep(store: impl store::Intake, stop: impl Future<Output = ()>) {
+async fn sweep(store: impl Upkeep, stop: impl Future<Output = ()>) {
     let turns = async {
         loop {
             let pause = match store.sweep().await {
@@ -245,11 +337,14 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Meta sends 3 MB at most.
-const WEBHOOK_MAX: u64 = 4 << 20;
-
 /// A keyed request runs for 30 s at most.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// Beyond what an attempt can take: clocks of replicas may differ by less.
+const LEASE_MARGIN: Duration = Duration::from_secs(15);
+
+/// Longer than it takes to write down what came of an attempt.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 

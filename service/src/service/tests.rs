@@ -216,7 +216,7 @@ async fn a_unix_socket_is_served_and_a_dead_one_replaced() {
     let config = Config::parse(&folder.path().join("m.toml"), &text).unwrap();
     let messaging = Messaging::open(config).await.unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let running = tokio::spawn(messaging.run(listener, async { drop(stopped.await) }));
+    let running = tokio::spawn(messaging.run(listener, None, async { drop(stopped.await) }));
     let http = reqwest::Client::builder()
         .unix_socket(&*path)
         .build()
@@ -315,7 +315,7 @@ impl Service {
         let address = listener.address().unwrap();
         let messaging = Messaging::open(config).await.unwrap();
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(messaging.run(listener, async { drop(stopped.await) }));
+        let running = tokio::spawn(messaging.run(listener, None, async { drop(stopped.await) }));
         Self {
             folder,
             key,
