@@ -36,6 +36,7 @@ mod mounting;
 mod origin;
 mod pod;
 pub mod process;
+pub mod proof;
 mod replicas;
 mod reply;
 mod serving;

@@ -86,6 +86,16 @@ impl Process {
         assert!(status.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    ///
+    /// Where the system does not say.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait();
+        status.expect("the process is ours").is_some()
+    }
+
     /// Waits for the end, for so long at most.
     ///
     /// # Panics

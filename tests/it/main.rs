@@ -6,6 +6,8 @@ mod hostile;
 mod messaging;
 mod model;
 mod own_transaction;
+mod proof;
 mod sidecar;
+mod simulator_page;
 mod stores;
 mod tidy;

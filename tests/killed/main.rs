@@ -56,7 +56,7 @@ async fn messaging(config: &str, statements: u64) -> Result<(), Box<dyn Error>> 
     let messaging = Messaging::open(config).await?;
     LAST.store(statements, Ordering::SeqCst);
     writeln!(std::io::stdout(), "{address}")?;
-    messaging.run(listener, std::future::pending()).await;
+    messaging.run(listener, None, std::future::pending()).await;
     Ok(())
 }
 

@@ -152,7 +152,7 @@ fn merged(mut good: Value, changed: &Value) -> String {
     good.to_string()
 }
 
-fn simulator() -> (Process, SocketAddr) {
+pub(super) fn simulator() -> (Process, SocketAddr) {
     let mut command = Command::new(binary("examples/cloud_api_simulator"));
     let (process, line) = Process::announced(command.args(["--listen", "127.0.0.1:0"]));
     let said: Value = serde_json::from_str(&line).expect("it says where it is");
@@ -190,7 +190,7 @@ async fn service(
         .expect("the loopback has a free port");
     let address = listener.address().expect("a listener has an address");
     let messaging = Messaging::open(config).await.expect("the service starts");
-    let running = tokio::spawn(messaging.run(listener, std::future::pending()));
+    let running = tokio::spawn(messaging.run(listener, None, std::future::pending()));
     (running, address.parse().expect("it is on the loopback"))
 }
 

@@ -1,0 +1,115 @@
+//! Each fault by itself, and what a client sees of it.
+
+use std::time::Duration;
+
+use harness::proof::{Crowd, Engine, Ledger, Site, customer_of};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_costs_what_it_must_and_no_more() {
+    let site = Site::start(Engine::Sqlite, &mut StdRng::seed_from_u64(7)).await;
+    let rows = rows();
+    // An odd number of customers, so that each has a turn that is odd: those are templates.
+    let crowd = Crowd::new(&site, 2 * (rows.len() | 1));
+    let mut clients = Vec::new();
+    for (number, (fault, ..)) in rows.iter().enumerate() {
+        let mut order = fault.clone();
+        order["to"] = json!(customer_of(number));
+        site.tell("faults", &order).await;
+        let crowd = crowd.clone();
+        let turn = match number % 2 {
+            1 => number,
+            _ => number + crowd.customers(),
+        };
+        clients.push(tokio::spawn(async move { crowd.send(turn).await }));
+    }
+    for (client, (fault, want, times)) in clients.into_iter().zip(&rows) {
+        let told = client.await.expect("the client is answered");
+        let mut shown = Value::Null;
+        let ends = async {
+            while shown_of(&shown) != *want {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                shown = crowd.read(&told.id).await.unwrap_or_default();
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(40), ends).await;
+        assert!(
+            ended.is_ok(),
+            "{fault}: {want} was to come, and there is {shown}"
+        );
+        let accepted = Ledger::read(&site).await.accepted(&told.id);
+        assert_eq!(accepted, *times, "{fault}");
+    }
+}
+
+/// The status, or why it failed.
+fn shown_of(message: &Value) -> &str {
+    let code = message["error"]["code"].as_str();
+    code.or_else(|| message["status"].as_str())
+        .unwrap_or_default()
+}
+
+/// The fault, what becomes of the message, and how often Meta has it.
+fn rows() -> Vec<(Value, &'static str, usize)> {
+    let graph = |code: u32| json!({"fault": "graph", "code": code});
+    let http = |status: u16, body: &str| json!({"fault": "http", "status": status, "body": body});
+    vec![
+        (json!({"fault": "process_then_reset"}), "read", 1),
+        (json!({"fault": "process_then_hang", "ms": 2500}), "read", 1),
+        (json!({"fault": "process_then_truncate"}), "read", 1),
+        (json!({"fault": "hang_then_process", "ms": 2500}), "read", 1),
+        (json!({"fault": "latency", "ms": 300}), "read", 1),
+        (
+            json!({"fault": "drip", "bytes_per_second": 3000}),
+            "read",
+            1,
+        ),
+        (json!({"fault": "keepalive_close"}), "read", 1),
+        (json!({"fault": "before_response"}), "read", 1),
+        (json!({"fault": "reorder"}), "read", 1),
+        (
+            json!({"fault": "reorder", "window_ms": 300, "times": 3}),
+            "read",
+            1,
+        ),
+        (json!({"fault": "delay", "ms": 500, "times": 3}), "read", 1),
+        (
+            json!({"fault": "duplicate", "copies": 3, "times": 3}),
+            "read",
+            1,
+        ),
+        (json!({"fault": "bad_signature"}), "read", 1),
+        (json!({"fault": "tampered_body"}), "read", 1),
+        (json!({"fault": "omit_phone", "times": 3}), "read", 1),
+        (json!({"fault": "ts_ms", "times": 3}), "read", 1),
+        (json!({"fault": "ts_missing", "times": 3}), "read", 1),
+        (json!({"fault": "unknown_field", "times": 3}), "read", 1),
+        // Of the three words one is lost, and the others still tell.
+        (json!({"fault": "unknown_status"}), "read", 1),
+        (
+            json!({"fault": "fail", "code": 131_026}),
+            "undeliverable",
+            1,
+        ),
+        (
+            json!({"fault": "fail", "code": 131_049, "after_sent": true}),
+            "delivery_withheld",
+            1,
+        ),
+        // Meta refused it, and takes it the next time.
+        (graph(2), "read", 1),
+        (graph(131_016), "read", 1),
+        (graph(131_056), "read", 1),
+        (graph(131_026), "undeliverable", 0),
+        (graph(131_047), "window_closed", 0),
+        (graph(132_001), "template_not_found", 0),
+        (graph(130_497), "country_not_allowed", 0),
+        (http(400, "<html>"), "rejected", 0),
+        // Nobody can tell whether it was sent, and nobody sends it again.
+        (http(502, "<html>"), "outcome_unknown", 0),
+        (http(200, ""), "outcome_unknown", 0),
+        (http(200, "{}"), "outcome_unknown", 0),
+    ]
+}

@@ -1,0 +1,37 @@
+//! P1 to P8 of the simulator's oracle, with the real service under faults and SIGKILL.
+
+mod faults;
+mod pace;
+mod points;
+
+use harness::proof::{Engine, Plan, run};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_and_nothing_sent_twice_on_sqlite() {
+    prove(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_and_nothing_sent_twice_on_postgres_with_two_replicas() {
+    prove(Engine::Postgres).await;
+}
+
+/// `PROOF_SEED` repeats a run.
+#[expect(
+    clippy::print_stdout,
+    reason = "the summary is what the proof is run for"
+)]
+async fn prove(engine: Engine) {
+    let seed = std::env::var("PROOF_SEED").ok();
+    let plan = Plan {
+        engine,
+        messages: 500,
+        kills: 12,
+        seed: seed.and_then(|seed| seed.parse().ok()).unwrap_or(4),
+    };
+    let summary = run(plan).await;
+    println!("{summary}");
+    assert!(summary.is_clean(), "{summary}");
+    assert_eq!((summary.messages, summary.kills), (500, 12), "{summary}");
+    assert!(summary.faults > 20, "{summary}");
+}
