@@ -32,6 +32,8 @@ pub(crate) struct Row {
     pub(crate) response_fate: Fate,
     /// The statuses that apps were told of, in the order in which they were.
     pub(crate) told: Vec<&'static str>,
+    /// The code of the failure that they were told of.
+    pub(crate) failed_with: Option<u32>,
 }
 
 /// What became of the answer to a send.
@@ -91,10 +93,11 @@ impl Ledger {
     }
 
     /// Notes a status that apps are told of.
-    pub(crate) fn note(&mut self, wamid: &str, word: &'static str) {
+    pub(crate) fn note(&mut self, wamid: &str, word: &'static str, code: Option<u32>) {
         let row = self.rows.iter_mut().rev().find(|row| row.wamid == wamid);
         if let Some(row) = row {
             row.told.push(word);
+            row.failed_with = row.failed_with.or(code);
         }
     }
 
@@ -216,7 +219,7 @@ mod tests {
             ("wamid.9", "sent"),
             ("wamid.1", "sent"),
         ] {
-            ledger.note(wamid, word);
+            ledger.note(wamid, word, None);
         }
         assert_eq!(ledger.rows[0].told, ["read", "sent"]);
         assert_eq!(ledger.rows[1].told, [""; 0]);
@@ -246,6 +249,7 @@ mod tests {
                 is_window_open: true,
                 response_fate: Fate::Unanswered,
                 told: Vec::new(),
+                failed_with: None,
             });
         }
         ledger

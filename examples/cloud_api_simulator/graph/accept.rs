@@ -93,6 +93,7 @@ impl State {
             is_window_open: message.is_window_open,
             response_fate: Fate::Unanswered,
             told: Vec::new(),
+            failed_with: None,
         });
         if let Some(quota) = self.quota(&message.number.id, now) {
             let user = message.user.user_id();

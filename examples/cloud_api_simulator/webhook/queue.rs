@@ -127,7 +127,8 @@ impl State {
             return;
         };
         if let Matter::Status(status) = &event.matter {
-            self.ledger.note(&status.wamid, status.word.as_str());
+            let word = status.word.as_str();
+            self.ledger.note(&status.wamid, word, status.error);
         }
         let shape = self.faults.take_all(Stage::Shape, &about.subject());
         let field = event.field();

@@ -456,6 +456,32 @@ async fn health_is_told_to_anybody() {
 }
 
 #[tokio::test]
+async fn the_reference_is_served_with_its_version() {
+    let fixture = Fixture::open().await;
+    for (path, kind) in [
+        ("/openapi.json", "application/json"),
+        ("/docs", "text/html; charset=utf-8"),
+    ] {
+        let (parts, body) = fixture.send(&fixture.caller, None, get_of(path)).await;
+        assert_eq!(
+            (parts.status, parts.headers["content-type"].as_bytes()),
+            (StatusCode::OK, kind.as_bytes())
+        );
+        assert!(!body.is_empty(), "{path}");
+        let version = parts.headers["etag"].clone();
+        for (known, want) in [
+            (version, StatusCode::NOT_MODIFIED),
+            (HeaderValue::from_static("\"other\""), StatusCode::OK),
+        ] {
+            let mut request = get_of(path);
+            request.headers_mut().insert("if-none-match", known);
+            let (parts, _) = fixture.send(&fixture.caller, None, request).await;
+            assert_eq!(parts.status, want, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_message_is_delivered_as_its_sender_wishes() {
     let fixture = Fixture::open().await;
     let mut message = text();

@@ -70,6 +70,9 @@ impl Crowd {
                     if turn >= crowd.messages {
                         return told;
                     }
+                    if turn.is_multiple_of(STRANGERS) {
+                        crowd.is_refused(turn).await;
+                    }
                     told.push(crowd.send(turn).await);
                 }
             });
@@ -92,7 +95,17 @@ impl Crowd {
     ///
     /// Where it is never answered.
     pub async fn send(&self, turn: usize) -> Told {
-        let (path, body) = self.order(turn);
+        self.send_as(turn, &Value::Null).await
+    }
+
+    /// The same, delivered as it says.
+    ///
+    /// # Panics
+    ///
+    /// Where it is never answered.
+    pub async fn send_as(&self, turn: usize, delivery: &Value) -> Told {
+        let (path, mut body) = self.order(turn);
+        body["delivery"] = delivery.clone();
         let mut tries = 0;
         loop {
             let address = self.addresses[(turn + tries) % self.addresses.len()];
@@ -119,6 +132,27 @@ impl Crowd {
             assert!(tries < TRIES_MAX, "message {turn} is never answered");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// P4: whoever never wrote is sent no text.
+    async fn is_refused(&self, turn: usize) {
+        let to = format!("+1651555{turn:04}");
+        let text = json!({"body": "Are you there?"});
+        let order = json!({"agent_id": AGENT, "from": "+15550783881", "to": to, "text": text});
+        for tries in 0..TRIES_MAX {
+            let address = self.addresses[(turn + tries) % self.addresses.len()];
+            let request = self
+                .http
+                .post(format!("http://{address}/v1/whatsapp/messages"))
+                .bearer_auth(token("full"))
+                .json(&order);
+            match request.send().await.map(|answer| answer.status().as_u16()) {
+                Ok(422) => return,
+                Ok(500 | 503) | Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Ok(status) => panic!("a text outside the window: {status}"),
+            }
+        }
+        panic!("a text outside the window is never answered");
     }
 
     fn order(&self, turn: usize) -> (&'static str, Value) {
@@ -164,3 +198,6 @@ const AT_ONCE: usize = 16;
 
 /// A minute.
 const TRIES_MAX: usize = 600;
+
+/// How often somebody tries to write to a customer who never has.
+const STRANGERS: usize = 20;

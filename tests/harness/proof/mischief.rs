@@ -36,8 +36,9 @@ pub(super) async fn make<T>(
         if done.kills < kills && random.random_bool(0.3) {
             site.kill(random.random_range(0..2));
             done.kills += 1;
-        } else if random.random_bool(0.05) {
-            site.disconnect();
+            if done.kills % 4 == 2 {
+                site.disconnect();
+            }
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(20..150))).await;
     }

@@ -57,12 +57,14 @@ pub struct Summary {
     pub faults: usize,
     /// Messages that nobody can find any more, or that never came to an end.
     pub lost: usize,
-    /// Messages that the simulator accepted more than once.
+    /// Messages that the simulator accepted more than once, or that nobody was told of.
     pub sent_twice: usize,
     /// Messages whose state is not what the simulator told of them.
     pub wrong_state: usize,
     /// Free-form texts that were accepted outside of their window.
     pub outside_window: usize,
+    /// Messages that were read.
+    pub read: usize,
     /// Messages of which nobody can tell whether they were sent; the client is told so.
     pub unknown: usize,
 }
@@ -117,7 +119,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "store={} seed={} messages={} kills={} faults={} lost={} sent_twice={} wrong_state={} \
-             outside_window={} unknown={}",
+             outside_window={} read={} unknown={}",
             self.engine,
             self.seed,
             self.messages,
@@ -127,6 +129,7 @@ impl fmt::Display for Summary {
             self.sent_twice,
             self.wrong_state,
             self.outside_window,
+            self.read,
             self.unknown,
         )
     }

@@ -1,6 +1,6 @@
 //! What clients were told, beside what the simulator truly accepted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,6 +18,7 @@ pub struct Ledger {
 #[derive(Clone, Debug)]
 struct Row {
     told: Vec<String>,
+    failed_with: Option<u64>,
     was_allowed: bool,
 }
 
@@ -50,6 +51,7 @@ impl Ledger {
             let told = row["told"].as_array().into_iter().flatten();
             ledger.accepted.entry(id).or_default().push(Row {
                 told: told.filter_map(Value::as_str).map(Into::into).collect(),
+                failed_with: row["failed_with"].as_u64(),
                 was_allowed: row["type"] != "text" || row["is_window_open"] == true,
             });
         }
@@ -114,20 +116,32 @@ pub(super) fn judge(ledger: &Ledger, ends: &[End]) -> Summary {
         kills: 0,
         faults: 0,
         lost: count(&|end| !has_ended(end.message.as_ref())),
-        sent_twice: rows().filter(|rows| is_sent_twice(rows)).count(),
+        sent_twice: rows().filter(|rows| is_sent_twice(rows)).count() + strangers(ledger, ends),
+        read: count(&|end| {
+            let message = end.message.as_ref();
+            message.is_some_and(|message| message["status"] == "read")
+        }),
         wrong_state: count(&|end| is_wrong(ledger, end)),
         outside_window: rows().flatten().filter(|row| !row.was_allowed).count(),
         unknown: count(&|end| is_unknown(end)),
     }
 }
 
-/// P1. One that Meta itself called failed may be sent again (T11): it has not arrived.
+/// P1. One that Meta itself called failed, of a fault that passes, may be sent again (T11): it
+/// has not arrived.
 fn is_sent_twice(rows: &[Row]) -> bool {
-    let has_failed = |row: &&Row| {
+    let may_be_repeated = |row: &&Row| {
         let furthest = row.told.iter().map(|word| rank(word)).max();
-        furthest == Some(rank("failed"))
+        furthest == Some(rank("failed")) && row.failed_with == Some(PASSING)
     };
-    rows.iter().filter(|row| !has_failed(row)).count() > 1
+    rows.iter().filter(|row| !may_be_repeated(row)).count() > 1
+}
+
+/// Sends of messages that no client was told of: somebody asked once, and two were sent.
+fn strangers(ledger: &Ledger, ends: &[End]) -> usize {
+    let known: HashSet<&str> = ends.iter().map(|end| &*end.id).collect();
+    let strange = ledger.accepted.keys().filter(|id| !known.contains(&***id));
+    strange.count() + (ends.len() - known.len())
 }
 
 /// Whether a message is where it cannot stay: waiting, or being confirmed.
@@ -149,8 +163,11 @@ fn is_wrong(ledger: &Ledger, end: &End) -> bool {
         .max();
     match furthest {
         Some(furthest) => rank(status) != furthest,
-        // Nothing was told of it: it was refused, or nobody can know.
-        None if rows.is_empty() => status != "failed",
+        // Nothing was told of it: Meta refused it, or nobody can know.
+        None if rows.is_empty() => {
+            let code = message["error"]["code"].as_str().unwrap_or_default();
+            status != "failed" || !EXPLAINED.contains(&code)
+        }
         None => !is_unknown(end) && status != "sent",
     }
 }
@@ -170,3 +187,10 @@ fn rank(word: &str) -> u8 {
         _ => 0,
     }
 }
+
+/// Meta's code for a fault that passes, as it is ordered here.
+const PASSING: u64 = 131_000;
+
+/// Why a message that Meta never took may have failed: of the faults that are ordered, one
+/// is a refusal, and some leave nobody knowing.
+const EXPLAINED: [&str; 2] = ["undeliverable", "outcome_unknown"];

@@ -44,6 +44,44 @@ async fn a_fault_costs_what_it_must_and_no_more() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_prefers_twice_to_never_is_sent_again() {
+    let site = Site::start(Engine::Sqlite, &mut StdRng::seed_from_u64(9)).await;
+    let crowd = Crowd::new(&site, 9);
+    let wish = json!({"policy": "at_least_once"});
+    // Customers 1 and 3; what Meta says of the second one's first message is lost.
+    for (turn, faults, times) in [
+        (1, vec![json!({"fault": "http", "status": 502})], 1),
+        (
+            3,
+            vec![
+                json!({"fault": "process_then_reset"}),
+                json!({"fault": "drop", "times": 3}),
+            ],
+            2,
+        ),
+    ] {
+        for mut fault in faults {
+            fault["to"] = json!(customer_of(turn));
+            site.tell("faults", &fault).await;
+        }
+        let told = crowd.send_as(turn, &wish).await;
+        let ends = async {
+            loop {
+                let message = crowd.read(&told.id).await.unwrap_or_default();
+                if message["status"] == "read" {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(60), ends).await;
+        assert!(ended.is_ok(), "message {turn} is sent again, and read");
+        let accepted = Ledger::read(&site).await.accepted(&told.id);
+        assert_eq!(accepted, times, "message {turn}");
+    }
+}
+
 /// The status, or why it failed.
 fn shown_of(message: &Value) -> &str {
     let code = message["error"]["code"].as_str();

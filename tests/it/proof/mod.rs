@@ -34,4 +34,6 @@ async fn prove(engine: Engine) {
     assert!(summary.is_clean(), "{summary}");
     assert_eq!((summary.messages, summary.kills), (500, 12), "{summary}");
     assert!(summary.faults > 20, "{summary}");
+    // Faults cost some, and most arrive.
+    assert!(summary.read > 300, "{summary}");
 }

@@ -1,7 +1,7 @@
 //! What requests and answers look like, in the words that their readers are shown.
 //!
 //! Requests are read field by field, so that each fault has its own code, and answers are
-//! views of the domain: a test holds these types against both.
+//! views of the domain: `tests/schemathesis` holds these types against both.
 
 #![expect(
     dead_code,
