@@ -18,6 +18,7 @@ pub(in crate::store) async fn learn(
     phone_number_id: &str,
     dialled: Option<&str>,
     names: &Names,
+    now: Timestamp,
 ) -> Result<Option<String>, sqlx::Error> {
     let id = names.id.as_deref();
     let phones: Vec<&str> = dialled.into_iter().chain(names.phone.as_deref()).collect();
@@ -47,7 +48,7 @@ pub(in crate::store) async fn learn(
             Some(current) if !has_other_id(sql, phone_number_id, current, id).await? => {
                 merge(sql, phone_number_id, current, &key).await?;
             }
-            _ => point(sql, phone_number_id, name, &key).await?,
+            _ => point(sql, phone_number_id, name, &key, now).await?,
         }
     }
     Ok(Some(key))
@@ -58,6 +59,7 @@ pub(in crate::store) async fn learn(
 pub(in crate::store) async fn rename(
     sql: &mut Sql<'_>,
     renamed: &Renamed,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let number = &*renamed.phone_number_id;
     let mut key = None;
@@ -78,7 +80,7 @@ pub(in crate::store) async fn rename(
     }
     let Some(key) = key else { return Ok(()) };
     for name in [&renamed.new.phone, &renamed.new.id].into_iter().flatten() {
-        point(sql, number, name, &key).await?;
+        point(sql, number, name, &key, now).await?;
     }
     Ok(())
 }
@@ -112,7 +114,7 @@ pub(in crate::store) async fn refuse_window(
         phone: Some(name.into()),
         id: None,
     };
-    match learn(sql, phone_number_id, None, &names).await? {
+    match learn(sql, phone_number_id, None, &names, at).await? {
         Some(key) => refuse_key(sql, phone_number_id, &key, at).await,
         None => Ok(()),
     }
@@ -190,11 +192,13 @@ async fn point(
     phone_number_id: &str,
     name: &str,
     key: &str,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sql.execute(
-        "INSERT INTO alias VALUES ($1, $2, $3)
-         ON CONFLICT (phone_number_id, name) DO UPDATE SET user_key = excluded.user_key",
-        args![phone_number_id, name, key],
+        "INSERT INTO alias VALUES ($1, $2, $3, $4)
+         ON CONFLICT (phone_number_id, name) DO UPDATE
+         SET user_key = excluded.user_key, seen_at = excluded.seen_at",
+        args![phone_number_id, name, key, now],
     )
     .await?;
     Ok(())

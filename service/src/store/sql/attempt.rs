@@ -156,7 +156,7 @@ pub(in crate::store) async fn settle(
     let number = &*departure.line.phone_number_id;
     let dialled = departure.to.digits();
     if settlement.recipient != Default::default() {
-        alias::learn(sql, number, Some(dialled), &settlement.recipient).await?;
+        alias::learn(sql, number, Some(dialled), &settlement.recipient, now).await?;
     }
     if settlement.closes_window {
         alias::refuse_window(sql, number, dialled, now).await?;

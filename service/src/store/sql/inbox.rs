@@ -118,7 +118,7 @@ async fn alone(
         Update::Inbound(inbound) => take_in(sql, inbound, applied, now).await,
         Update::Renamed(renamed) => {
             match is_first(sql, &renamed.phone_number_id, &renamed.id, applied, now).await {
-                Ok(true) => alias::rename(sql, renamed).await,
+                Ok(true) => alias::rename(sql, renamed, now).await,
                 other => other.map(|_| ()),
             }
         }
@@ -151,7 +151,7 @@ async fn take_in(
     if !is_first(sql, number, &inbound.id, applied, now).await? {
         return Ok(());
     }
-    let key = alias::learn(sql, number, None, &inbound.user).await?;
+    let key = alias::learn(sql, number, None, &inbound.user, now).await?;
     if let (Some(key), Some(opened)) = (key, inbound.opened) {
         alias::open_window(sql, number, &key, opened.at).await?;
         applied.opened += 1;

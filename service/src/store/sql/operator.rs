@@ -114,7 +114,7 @@ pub(in crate::store) async fn import(
             id: window.user_id.clone(),
         };
         let number = &*window.phone_number_id;
-        if let Some(key) = alias::learn(sql, number, None, &names).await? {
+        if let Some(key) = alias::learn(sql, number, None, &names, now).await? {
             // Nothing that was said in the future opens a window now.
             alias::open_window(sql, number, &key, window.opened_at.min(now)).await?;
             opened += 1;

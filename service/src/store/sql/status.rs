@@ -27,7 +27,7 @@ pub(in crate::store) async fn apply(
     now: Timestamp,
     draw: u128,
 ) -> Result<(), sqlx::Error> {
-    alias::learn(sql, &status.phone_number_id, None, &status.recipient).await?;
+    alias::learn(sql, &status.phone_number_id, None, &status.recipient, now).await?;
     // Whoever parks a status and whoever learns whose it is must not miss one another.
     sql.lock_name(&status.wamid).await?;
     let Some(found) = find(sql, status).await? else {

@@ -81,8 +81,8 @@ async fn purge(sql: &mut Sql<'_>, until: Timestamp, now: Timestamp) -> Result<u6
 async fn forget_customers(sql: &mut Sql<'_>, until: Timestamp) -> Result<u64, sqlx::Error> {
     let rows = sql
         .all(
-            "SELECT phone_number_id, user_key FROM customer_window WHERE opened_at <= $1
-             LIMIT 200",
+            "SELECT phone_number_id, user_key FROM customer_window
+             WHERE opened_at <= $1 AND COALESCE(refused_at, 0) <= $1 LIMIT 200",
             args![until],
         )
         .await?;
@@ -95,7 +95,20 @@ async fn forget_customers(sql: &mut Sql<'_>, until: Timestamp) -> Result<u64, sq
             sql.execute(statement, args![&*number, &*key]).await?;
         }
     }
-    Ok(rows.len() as u64)
+    // Customers who never wrote have names and no window.
+    let nameless = sql
+        .execute(
+            "DELETE FROM alias WHERE (phone_number_id, name) IN
+             (SELECT phone_number_id, name FROM alias
+              WHERE seen_at <= $1 AND NOT EXISTS
+                  (SELECT 1 FROM customer_window
+                   WHERE customer_window.phone_number_id = alias.phone_number_id
+                     AND customer_window.user_key = alias.user_key)
+              LIMIT 200)",
+            args![until],
+        )
+        .await?;
+    Ok(rows.len() as u64 + nameless)
 }
 
 fn before(now: Timestamp, age: Duration) -> Timestamp {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::cases;
-use super::scene::{CONFIRM, NOW, Place, accepted, settlement, state};
+use vestibule::clock::Clock as _;
+
+use super::scene::{CONFIRM, NOW, Place, accepted, named, settlement, state};
 use crate::delivery::{LASTS, QUEUE_MAX};
 use crate::message::{MessageId, Next, State};
 use crate::store::{
@@ -20,6 +22,7 @@ cases! {
     what_nobody_got_in_time_has_expired
     a_status_of_nobodys_message_is_parked_for_a_while
     texts_and_numbers_are_purged_and_the_rest_remains
+    a_refusal_outlives_a_sweep_and_a_number_that_never_wrote_does_not
     an_operator_finds_a_message_by_the_id_that_support_is_given
     an_operator_cancels_what_waits_and_repeats_what_failed
 }
@@ -107,6 +110,36 @@ async fn texts_and_numbers_are_purged_and_the_rest_remains(place: Place) {
     assert_eq!(retried, Steered::Purged, "there is nothing left to send");
     let message = store.message(kept).await.unwrap().unwrap();
     assert!(message.to.is_some(), "what is being confirmed is not over");
+}
+
+async fn a_refusal_outlives_a_sweep_and_a_number_that_never_wrote_does_not(place: Place) {
+    let store = place.open().await;
+    for (n, to, closes) in [(1, "+15551230001", true), (2, "+15551230002", false)] {
+        store.insert(place.template_to(n, to), None).await.unwrap();
+        let sent = store.take(1).await.unwrap().remove(0);
+        let mut settled = accepted(&format!("wamid.{n}"));
+        settled.closes_window = closes;
+        settled.recipient = named(sent.to.digits(), Some(&format!("US.{n}")));
+        store.settle(&sent, &settled).await.unwrap();
+    }
+    while store.sweep().await.unwrap() > 0 {}
+    let refused = store.window("10", "15551230001").await.unwrap();
+    assert!(refused.is_some(), "Meta's word is remembered");
+    place.clock.advance(Duration::from_secs(30 * 86_400 + 1));
+    // The refused window, three names that are left, and the two messages.
+    let mut gone = 0;
+    loop {
+        match store.sweep().await.unwrap() {
+            0 => break,
+            rows => gone += rows,
+        }
+    }
+    assert!(gone >= 5, "{gone}");
+    // A window under the id would be found by the number, were the two still one customer's.
+    let by_id = named("", Some("US.2"));
+    let now = place.clock.now();
+    place.inbound(&store, "wamid.I", by_id, now).await;
+    assert_eq!(store.window("10", "15551230002").await.unwrap(), None);
 }
 
 async fn an_operator_finds_a_message_by_the_id_that_support_is_given(place: Place) {

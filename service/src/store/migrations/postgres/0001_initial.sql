@@ -110,10 +110,13 @@ CREATE TABLE alias (
     phone_number_id TEXT NOT NULL,
     name            TEXT NOT NULL,
     user_key        TEXT NOT NULL,
+    -- So that a number is not kept for ever whose owner never wrote.
+    seen_at         BIGINT NOT NULL,
     PRIMARY KEY (phone_number_id, name)
 );
 
 CREATE INDEX alias_user ON alias (phone_number_id, user_key);
+CREATE INDEX alias_age ON alias (seen_at);
 
 CREATE TABLE customer_window (
     phone_number_id TEXT   NOT NULL,

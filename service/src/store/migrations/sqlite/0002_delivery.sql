@@ -58,12 +58,15 @@ CREATE TABLE alias (
     phone_number_id TEXT NOT NULL,
     name            TEXT NOT NULL,
     user_key        TEXT NOT NULL,
+    -- So that a number is not kept for ever whose owner never wrote.
+    seen_at         INTEGER NOT NULL,
     PRIMARY KEY (phone_number_id, name)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX alias_user ON alias (phone_number_id, user_key);
+CREATE INDEX alias_age ON alias (seen_at);
 
-INSERT INTO alias SELECT phone_number_id, user_key, user_key FROM customer_window;
+INSERT INTO alias SELECT phone_number_id, user_key, user_key, opened_at FROM customer_window;
 
 -- What came in, so that it counts once.
 CREATE TABLE inbound_seen (
