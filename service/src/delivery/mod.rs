@@ -80,6 +80,15 @@ pub struct Settlement {
     pub closes_window: bool,
 }
 
+/// An attempt that was made, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The attempt.
+    pub departure: Departure,
+    /// What came of it.
+    pub settlement: Settlement,
+}
+
 /// What a webhook says happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
@@ -185,6 +194,15 @@ pub fn settle(outcome: &Outcome, departure: &Departure, now: Timestamp, draw: u1
             refusal: Some(refusal.clone()),
             ..refused(refusal, departure, now, draw)
         },
+    }
+}
+
+// === impl Ended ===
+
+impl Ended {
+    /// Meta's id of the message, where Meta took it.
+    pub fn wamid(&self) -> Option<&str> {
+        self.settlement.wamid.as_deref()
     }
 }
 

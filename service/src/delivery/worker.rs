@@ -5,13 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, error, info, info_span, warn};
 use vestibule::clock::{SharedClock, Timestamp};
 use vestibule::entropy::SharedEntropy;
 
-use super::{Departure, Settlement, settle};
+use super::{Departure, Ended, Settlement, settle};
 use crate::cloud_api::{self, CloudApi};
 use crate::message::Next;
 use crate::metrics::Metrics;
@@ -26,6 +26,14 @@ pub struct Worker<S, C> {
     entropy: SharedEntropy,
     wake: Arc<Notify>,
     metrics: Metrics,
+}
+
+/// When the queue is looked at again.
+enum Look {
+    /// When half of those who may send at a time have ended: more is due than had room.
+    WhenHalfIsFree,
+    /// After so long, or when somebody knocks.
+    After(Duration),
 }
 
 // === impl Worker ===
@@ -52,51 +60,60 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
 
     /// Runs until `stop`, and then until the attempts under way have ended.
     pub async fn run(self, stop: impl Future<Output = ()>) {
+        let (ended, outcomes) = mpsc::channel(SENDS_MAX);
+        tokio::join!(self.send(ended, stop), self.settle(outcomes));
+    }
+
+    /// Starts what is due, until `stop`.
+    async fn send(&self, ended: mpsc::Sender<Ended>, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut sends = JoinSet::new();
         loop {
-            let pause = match self.turn(&mut sends).await {
-                Ok(pause) => pause,
+            let next = match self.turn(&mut sends, &ended).await {
+                Ok(next) => next,
                 Err(cause) => {
                     error!(?cause, "the queue cannot be read");
-                    STORE_PAUSE
+                    Look::After(STORE_PAUSE)
+                }
+            };
+            let looks_again = async {
+                match next {
+                    // Where one ends, others do: those who follow are taken together.
+                    Look::WhenHalfIsFree => {
+                        while sends.len() > SENDS_MAX / 2 {
+                            sends.join_next().await;
+                        }
+                    }
+                    Look::After(pause) => {
+                        tokio::select! {
+                            () = self.wake.notified() => {}
+                            () = tokio::time::sleep(pause) => {}
+                        }
+                    }
                 }
             };
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                Some(_) = sends.join_next(), if !sends.is_empty() => {
-                    // Where one ends, others do: those who follow are taken together.
-                    tokio::time::sleep(GATHER).await;
-                }
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = looks_again => {}
             }
         }
         while sends.join_next().await.is_some() {}
     }
 
-    /// Starts what is due and has room; returns how long nothing more will be due.
-    async fn turn(&self, sends: &mut JoinSet<()>) -> Result<Duration, StoreError> {
+    /// Starts what is due and has room; returns when more can be.
+    async fn turn(
+        &self,
+        sends: &mut JoinSet<()>,
+        ended: &mpsc::Sender<Ended>,
+    ) -> Result<Look, StoreError> {
         while sends.try_join_next().is_some() {}
         let room = SENDS_MAX - sends.len();
         if room == 0 {
-            // The end of a send is what makes room.
-            return Ok(IDLE_MAX);
-        }
-        let Some(due) = self.store.next_due().await? else {
-            return Ok(IDLE_MAX);
-        };
-        let wait = due.since(self.clock.now());
-        if !wait.is_zero() {
-            return Ok(wait.min(IDLE_MAX));
+            return Ok(Look::WhenHalfIsFree);
         }
         let departures = self.store.take(room).await?;
-        // Due, and nobody left: another replica is at it, or each had to wait its turn.
-        let pause = match departures.is_empty() {
-            true => BUSY_PAUSE,
-            false => Duration::ZERO,
-        };
+        let taken = departures.len();
         for departure in departures {
             // Found by whoever looks for the request that caused it.
             let span = info_span!(
@@ -106,12 +123,22 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
                 correlation_id = &*departure.correlation_id,
                 traceparent = departure.traceparent.as_deref(),
             );
-            sends.spawn(self.clone().deliver(departure).instrument(span));
+            let delivery = self.clone().deliver(departure, ended.clone());
+            sends.spawn(delivery.instrument(span));
         }
-        Ok(pause)
+        if taken == room {
+            return Ok(Look::WhenHalfIsFree);
+        }
+        let due = self.store.next_due().await?;
+        let wait = due.map_or(IDLE_MAX, |due| due.since(self.clock.now()));
+        Ok(Look::After(match wait {
+            // Due, and left behind: another replica is at it, or each had to wait its turn.
+            Duration::ZERO if taken == 0 => BUSY_PAUSE,
+            wait => wait.min(IDLE_MAX),
+        }))
     }
 
-    async fn deliver(self, departure: Departure) {
+    async fn deliver(self, departure: Departure, ended: mpsc::Sender<Ended>) {
         let number = &departure.line.phone_number_id;
         let body = cloud_api::body(&departure.to, &departure.content, &departure.token);
         let began = self.clock.elapsed();
@@ -121,24 +148,64 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
         let settlement = settle(&outcome, &departure, self.clock.now(), self.entropy.draw());
         self.metrics.attempted(&settlement, took);
         tell(&departure, &settlement);
-        // What is not written down is found when the lease is over, and then uncertain.
+        let one = Ended {
+            departure,
+            settlement,
+        };
+        // Whoever settles does so for as long as somebody may send.
+        let _ = ended.send(one).await;
+    }
+
+    /// Writes down what came of attempts, together what has ended together, until nobody
+    /// sends any more.
+    async fn settle(&self, mut outcomes: mpsc::Receiver<Ended>) {
+        let mut batch = Vec::with_capacity(SENDS_MAX);
+        while outcomes.recv_many(&mut batch, SENDS_MAX).await > 0 {
+            let ended: Arc<[Ended]> = batch.drain(..).collect();
+            if self.settle_all(&ended).await.is_ok() {
+                continue;
+            }
+            // One of them may be what cannot be kept; each is tried by itself.
+            for one in ended.iter() {
+                self.settle_until_kept(one).await;
+            }
+        }
+    }
+
+    /// What is not written down is found when the lease is over, and then uncertain.
+    async fn settle_until_kept(&self, one: &Ended) {
+        let ended: Arc<[Ended]> = Arc::new([one.clone()]);
         for _ in 0..SETTLE_TRIES {
-            match self.store.settle(&departure, &settlement).await {
-                Ok(settled) => {
-                    self.metrics.settled(&settled);
-                    if settlement.next == Next::Submitted {
-                        self.metrics.submitted(age(&departure, self.clock.now()));
-                    }
-                    if settled.lifted > 0 {
-                        info!("what was held may be sent again");
-                        self.wake.notify_one();
-                    }
-                    return;
-                }
-                Err(cause) => error!(?cause, "an outcome was not kept"),
+            if self.settle_all(&ended).await.is_ok() {
+                return;
             }
             tokio::time::sleep(STORE_PAUSE).await;
         }
+    }
+
+    async fn settle_all(&self, ended: &Arc<[Ended]>) -> Result<(), StoreError> {
+        let settled = self.store.settle(Arc::clone(ended)).await;
+        let settled = settled.inspect_err(|cause| error!(?cause, "outcomes were not kept"))?;
+        let mut may_send = false;
+        for (one, settled) in ended.iter().zip(&settled) {
+            self.metrics.settled(settled);
+            match one.settlement.next {
+                Next::Submitted => {
+                    self.metrics
+                        .submitted(age(&one.departure, self.clock.now()));
+                }
+                // It may be due again, or make way for another.
+                _ => may_send = true,
+            }
+            if settled.lifted > 0 {
+                info!("what was held may be sent again");
+                may_send = true;
+            }
+        }
+        if may_send {
+            self.wake.notify_one();
+        }
+        Ok(())
     }
 }
 
@@ -169,11 +236,8 @@ fn tell(departure: &Departure, settlement: &Settlement) {
     }
 }
 
-/// Enough to fill Meta's default of 80 messages a second at a usual answer time.
-const SENDS_MAX: usize = 64;
-
-/// Less than Meta takes to answer, and long enough to share a transaction.
-const GATHER: Duration = Duration::from_millis(1);
+/// Half of it is enough to fill Meta's default of 80 messages a second at a usual answer time.
+const SENDS_MAX: usize = 128;
 
 /// Wall time may be set while the worker sleeps, so it never sleeps long.
 const IDLE_MAX: Duration = Duration::from_secs(5);

@@ -27,7 +27,7 @@ use vestibule::{Claim, Fingerprint};
 
 pub use self::database::{Address, Database};
 use crate::cloud_api::TokenKey;
-use crate::delivery::{Departure, Hold, Lines, Settlement, Update};
+use crate::delivery::{Departure, Ended, Hold, Lines, Update};
 use crate::message::{Content, Message, MessageId, Policy, State};
 use crate::metrics::Metrics;
 use crate::recipient::PhoneNumber;
@@ -89,12 +89,12 @@ pub trait Queue: Clone + Send + Sync + 'static {
     /// may not be sent any more have failed.
     fn take(&self, max: usize) -> impl Future<Output = Result<Vec<Departure>, StoreError>> + Send;
 
-    /// Writes down what came of an attempt; what a webhook has told already stands.
+    /// Writes down what came of attempts, of all or of none, and answers in their order;
+    /// what a webhook has told already stands.
     fn settle(
         &self,
-        departure: &Departure,
-        settlement: &Settlement,
-    ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
+        ended: Arc<[Ended]>,
+    ) -> impl Future<Output = Result<Vec<Settled>, StoreError>> + Send;
 }
 
 /// The log of webhooks, and what it does to messages and windows.

@@ -96,6 +96,18 @@ impl Postgres {
         Ok(value)
     }
 
+    /// A step of one statement, which is a transaction by itself.
+    pub(super) async fn write_one<T, F>(&self, step: &'static str, run: F) -> Result<T, StoreError>
+    where
+        F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T>,
+    {
+        let connection = self.pool.acquire().await;
+        let mut connection = connection.map_err(|cause| lost(step, cause))?;
+        run(Sql::Postgres(&mut connection))
+            .await
+            .map_err(|cause| lost(step, cause))
+    }
+
     /// Tells the other replicas, soon.
     pub(super) fn ring(&self, bell: Bell) {
         match bell {
@@ -162,6 +174,16 @@ async fn connected(address: &str) -> Result<(PgPool, Records, usize), StoreError
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(WAIT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, kept| {
+            Box::pin(async move {
+                // One that was good a moment ago is good, and asking it is a round trip.
+                if kept.idle_for > TRUSTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options)
         .await
         .map_err(|cause| StoreError::failed(step, cause))?;
@@ -225,6 +247,9 @@ const MIGRATION_LOCK: i64 = 0x6d65_7373_6167_6531;
 
 /// As many as wait for the disk together; a small server takes a hundred in all.
 const CONNECTIONS: u32 = 24;
+
+/// How long a connection is believed in that nobody used.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 /// Past this the answer is 503.
 const WAIT: Duration = Duration::from_secs(2);

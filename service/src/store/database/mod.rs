@@ -22,7 +22,7 @@ use super::{
     Applied, Insertion, Intake, Kept, Ledger, NewMessage, Once, Queue, Reconciled, Settings,
     Settled, StoreError, Upkeep, Webhook,
 };
-use crate::delivery::{Departure, Settlement, Update};
+use crate::delivery::{Departure, Ended, Update};
 use crate::message::{Message, MessageId};
 use crate::window::{Knowledge, Window};
 
@@ -191,6 +191,18 @@ impl Database {
         }
     }
 
+    /// The same for a step of one statement.
+    async fn write_one<T, F>(&self, step: &'static str, run: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T> + Send + 'static,
+    {
+        match &self.engine {
+            Engine::Postgres(postgres) => postgres.write_one(step, run).await,
+            Engine::Sqlite(sqlite) => sqlite.write(step, run).await,
+        }
+    }
+
     /// A step that has nobody to refuse: it waits for its turn.
     async fn write_in_turn<T, F>(&self, step: &'static str, run: F) -> Result<T, StoreError>
     where
@@ -224,15 +236,26 @@ impl Ledger for Database {
         message: NewMessage,
         once: Option<Once>,
     ) -> Result<Insertion, StoreError> {
-        let clock = self.clock.clone();
-        let insertion = self
-            .write("the message could not be kept", move |mut sql| {
-                Box::pin(async move {
-                    let now = clock.now();
-                    accept::insert(&mut sql, &message, once.as_ref(), now).await
+        let (step, clock) = ("the message could not be kept", self.clock.clone());
+        let insertion = match once {
+            None => {
+                self.write_one(step, move |mut sql| {
+                    Box::pin(async move {
+                        accept::insert_message(&mut sql, &message).await?;
+                        Ok(Insertion::Inserted)
+                    })
                 })
-            })
-            .await?;
+                .await?
+            }
+            Some(once) => {
+                self.write(step, move |mut sql| {
+                    Box::pin(
+                        async move { accept::insert(&mut sql, &message, &once, clock.now()).await },
+                    )
+                })
+                .await?
+            }
+        };
         self.ring(super::postgres::Bell::Queued);
         Ok(insertion)
     }
@@ -284,29 +307,25 @@ impl Queue for Database {
         .await
     }
 
-    async fn settle(
-        &self,
-        departure: &Departure,
-        settlement: &Settlement,
-    ) -> Result<Settled, StoreError> {
+    async fn settle(&self, ended: Arc<[Ended]>) -> Result<Vec<Settled>, StoreError> {
         let step = "an outcome could not be kept";
-        let departure = Arc::new(departure.clone());
-        let settlement = Arc::new(settlement.clone());
-        if settlement.waits_for_more_than_itself() {
-            let (departure, settlement) = (Arc::clone(&departure), Arc::clone(&settlement));
+        for at in 0..ended.len() {
+            if !ended[at].settlement.waits_for_more_than_itself() {
+                continue;
+            }
+            let ended = Arc::clone(&ended);
             let (now, draw) = (self.clock.now(), self.entropy.draw());
             self.write_in_turn(step, move |mut sql| {
                 Box::pin(async move {
-                    attempt::strike(&mut sql, &departure, &settlement, now, draw).await
+                    let one = &ended[at];
+                    attempt::strike(&mut sql, &one.departure, &one.settlement, now, draw).await
                 })
             })
             .await?;
         }
         let (settings, now) = (Arc::clone(&self.settings), self.clock.now());
         self.write_in_turn(step, move |mut sql| {
-            Box::pin(async move {
-                attempt::settle(&mut sql, &settings, &departure, &settlement, now).await
-            })
+            Box::pin(async move { attempt::settle(&mut sql, &settings, &ended, now).await })
         })
         .await
     }
@@ -315,7 +334,7 @@ impl Queue for Database {
 impl Intake for Database {
     async fn append(&self, body: Bytes) -> Result<(), StoreError> {
         let now = self.clock.now();
-        self.write("the webhook could not be kept", move |mut sql| {
+        self.write_one("the webhook could not be kept", move |mut sql| {
             Box::pin(async move { inbox::append(&mut sql, &body, now).await })
         })
         .await?;

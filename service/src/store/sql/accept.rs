@@ -63,21 +63,18 @@ pub(in crate::store) async fn window_of(
     row.as_ref().map(window).transpose()
 }
 
-/// Inserts a message, and the claim on its key where there is one (T1).
+/// Inserts a message and the claim on its key (T1).
 pub(in crate::store) async fn insert(
     sql: &mut Sql<'_>,
     new: &NewMessage,
-    once: Option<&Once>,
+    once: &Once,
     now: Timestamp,
 ) -> Result<Insertion, sqlx::Error> {
-    if let Some(once) = once {
-        let taken = take_key(sql, once, now).await?;
-        if taken != Insertion::Inserted {
-            return Ok(taken);
-        }
+    let taken = take_key(sql, once, now).await?;
+    if taken == Insertion::Inserted {
+        insert_message(sql, new).await?;
     }
-    insert_message(sql, new).await?;
-    Ok(Insertion::Inserted)
+    Ok(taken)
 }
 
 /// Writes the claim on a key, unless it is taken or the right to it has ended.
@@ -149,7 +146,11 @@ async fn is_held(sql: &mut Sql<'_>, once: &Once, now: Timestamp) -> Result<bool,
     }
 }
 
-async fn insert_message(sql: &mut Sql<'_>, new: &NewMessage) -> Result<(), sqlx::Error> {
+/// Inserts a message (T1): one statement.
+pub(in crate::store) async fn insert_message(
+    sql: &mut Sql<'_>,
+    new: &NewMessage,
+) -> Result<(), sqlx::Error> {
     let message = &new.message;
     let content =
         serde_json::to_string(&new.content).map_err(|cause| sqlx::Error::Encode(cause.into()))?;

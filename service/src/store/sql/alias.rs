@@ -4,10 +4,33 @@
 //! number that was dialled may be written another way than the number that answers. All
 //! names lead to one key, and the window lies under the key.
 
+use std::collections::{BTreeMap, HashMap};
+
 use vestibule::clock::Timestamp;
 
+use super::many::{many, rows};
+use super::row::unreadable;
 use super::{Sql, args};
 use crate::delivery::{Names, Renamed};
+
+/// A number and the names of one customer of its.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct Acquaintance<'a> {
+    pub(in crate::store) phone_number_id: &'a str,
+    /// The digits that were dialled, where somebody was.
+    pub(in crate::store) dialled: Option<&'a str>,
+    pub(in crate::store) names: &'a Names,
+}
+
+// === impl Acquaintance ===
+
+impl<'a> Acquaintance<'a> {
+    /// Every name, that which outweighs the others first.
+    fn all(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let id = self.names.id.as_deref().into_iter();
+        id.chain(self.dialled).chain(self.names.phone.as_deref())
+    }
+}
 
 /// Writes down that these names are one customer's; returns the customer's key.
 ///
@@ -52,6 +75,95 @@ pub(in crate::store) async fn learn(
         }
     }
     Ok(Some(key))
+}
+
+/// Writes down the names of customers whom nobody knows yet, in one step; returns those that
+/// [`learn`] must look at, because one of their names is known already and others are not.
+pub(in crate::store) async fn learn_new<'a>(
+    sql: &mut Sql<'_>,
+    met: &[Acquaintance<'a>],
+    now: Timestamp,
+) -> Result<Vec<Acquaintance<'a>>, sqlx::Error> {
+    if met.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut keys = keys_of(sql, met).await?;
+    // In their order, so that two who do never wait for one another.
+    let mut fresh = BTreeMap::new();
+    let mut known = Vec::new();
+    for one in met {
+        let number = one.phone_number_id;
+        let found: Vec<Option<&str>> = one
+            .all()
+            .map(|name| keys.get(&(number, name)).map(|key| &**key))
+            .collect();
+        let Some(first) = one.all().next() else {
+            continue;
+        };
+        if found.iter().all(Option::is_none) {
+            for name in one.all() {
+                fresh.insert((number, name), first);
+                keys.insert((number, name), first.into());
+            }
+        } else if found[0].is_none() || found.iter().any(|key| *key != found[0]) {
+            known.push(*one);
+        }
+    }
+    if !fresh.is_empty() {
+        let fresh = fresh
+            .iter()
+            .map(|((number, name), key)| [number, name, key]);
+        sql.execute(
+            many!(
+                "INSERT INTO alias
+                 SELECT value ->> 0, value ->> 1, value ->> 2, $2 FROM " ROWS " WHERE true
+                 ON CONFLICT (phone_number_id, name) DO NOTHING"
+            ),
+            args![&*rows(&fresh.collect::<Vec<_>>())?, now],
+        )
+        .await?;
+    }
+    Ok(known)
+}
+
+/// The keys of all names that are known of these.
+async fn keys_of<'a>(
+    sql: &mut Sql<'_>,
+    met: &[Acquaintance<'a>],
+) -> Result<HashMap<(&'a str, &'a str), Box<str>>, sqlx::Error> {
+    let named = |one: &Acquaintance<'a>| (one.phone_number_id, one.all().collect::<Vec<_>>());
+    let names: Vec<(&str, &str)> = met
+        .iter()
+        .map(named)
+        .flat_map(|(number, names)| names.into_iter().map(move |name| (number, name)))
+        .collect();
+    let found = sql
+        .all(
+            many!(
+                "SELECT n, user_key
+                 FROM (SELECT CAST(value ->> 0 AS BIGINT) AS n, value ->> 1 AS number,
+                              value ->> 2 AS name FROM " ROWS ") AS given
+                 JOIN alias ON alias.phone_number_id = given.number AND alias.name = given.name"
+            ),
+            args![&*rows(
+                &names
+                    .iter()
+                    .enumerate()
+                    .map(|(n, (number, name))| (n, number, name))
+                    .collect::<Vec<_>>()
+            )?],
+        )
+        .await?;
+    found
+        .iter()
+        .map(|row| {
+            let n = usize::try_from(row.get::<u64>("n")?).ok();
+            let name = n
+                .and_then(|n| names.get(n))
+                .ok_or_else(|| unreadable("n"))?;
+            Ok((*name, row.get("user_key")?))
+        })
+        .collect()
 }
 
 /// Moves the names of a customer who has changed number or id. The window stays with the

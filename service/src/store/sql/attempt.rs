@@ -1,125 +1,17 @@
 //! Attempts: what came of them, and who is gone in the middle of one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vestibule::clock::Timestamp;
 
-use super::row::failure;
-use super::{Row, Sql, alias, args, hold, locking, service_state, shape, status};
-use crate::delivery::{Departure, Settlement};
-use crate::message::{MessageId, Next, Progress, State};
+use super::alias::Acquaintance;
+use super::held::Held;
+use super::many::{hex, many, rows};
+use super::{Sql, alias, args, hold, service_state, shape, status};
+use crate::delivery::{Departure, Ended, Names, Settlement, Status};
+use crate::message::{MessageId, Next};
 use crate::store::{Settings, Settled};
-
-/// A message as its transitions need it, locked until the transaction ends.
-pub(in crate::store) struct Held {
-    pub(in crate::store) id: MessageId,
-    pub(in crate::store) phone_number_id: Box<str>,
-    pub(in crate::store) recipient: Box<str>,
-    pub(in crate::store) in_order: bool,
-    pub(in crate::store) correlation_id: Box<str>,
-    pub(in crate::store) traceparent: Option<Box<str>>,
-    pub(in crate::store) progress: Progress,
-}
-
-// === impl Held ===
-
-impl Held {
-    /// Locks and reads a message.
-    pub(in crate::store) async fn load(
-        sql: &mut Sql<'_>,
-        id: MessageId,
-    ) -> Result<Option<Self>, sqlx::Error> {
-        let row = sql
-            .optional(
-                locking!(
-                    "SELECT id, phone_number_id, recipient, in_order, correlation_id, traceparent,
-                            state, policy, attempts, refusals, not_before, expires_at,
-                            reconcile_at, lasts, earlier, wamid, failure_code, failure_message,
-                            sent_at, delivered_at, read_at, failed_at
-                     FROM message WHERE id = $1"
-                ),
-                args![&id],
-            )
-            .await?;
-        row.as_ref().map(Self::read).transpose()
-    }
-
-    fn read(row: &Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.get("id")?,
-            phone_number_id: row.get("phone_number_id")?,
-            recipient: row.get("recipient")?,
-            in_order: row.get("in_order")?,
-            correlation_id: row.get("correlation_id")?,
-            traceparent: row.maybe("traceparent")?,
-            progress: Progress {
-                state: row.get("state")?,
-                policy: row.get("policy")?,
-                attempts: row.get("attempts")?,
-                refusals: row.get("refusals")?,
-                not_before: row.maybe("not_before")?,
-                expires_at: row.get("expires_at")?,
-                reconcile_at: row.maybe("reconcile_at")?,
-                lasts: row.get("lasts")?,
-                earlier: row.maybe("earlier")?,
-                wamid: row.maybe("wamid")?,
-                failure: failure(row)?,
-                sent_at: row.maybe("sent_at")?,
-                delivered_at: row.maybe("delivered_at")?,
-                read_at: row.maybe("read_at")?,
-                failed_at: row.maybe("failed_at")?,
-            },
-        })
-    }
-
-    /// Writes back what became of it. Where others wait for their turn after it, and it is
-    /// no longer in their way, they are due.
-    pub(in crate::store) async fn save(
-        &self,
-        sql: &mut Sql<'_>,
-        now: Timestamp,
-    ) -> Result<(), sqlx::Error> {
-        let progress = &self.progress;
-        let failure = progress.failure.as_ref();
-        sql.execute(
-            "UPDATE message
-             SET state = $1, attempts = $2, refusals = $3, not_before = $4, expires_at = $5,
-                 deadline = $6, reconcile_at = $7, earlier = $8, wamid = $9, failure_code = $10,
-                 failure_message = $11, sent_at = $12, delivered_at = $13, read_at = $14,
-                 failed_at = $15
-             WHERE id = $16",
-            args![
-                progress.state.as_str(),
-                progress.attempts,
-                progress.refusals,
-                progress.not_before,
-                progress.expires_at,
-                progress.deadline(),
-                progress.reconcile_at,
-                progress.earlier.map(State::as_str),
-                progress.wamid.as_deref(),
-                failure.map(|failure| &*failure.code),
-                failure.map(|failure| &*failure.message),
-                progress.sent_at,
-                progress.delivered_at,
-                progress.read_at,
-                progress.failed_at,
-                &self.id,
-            ],
-        )
-        .await?;
-        if self.in_order && progress.is_out_of_the_way() {
-            sql.execute(
-                "UPDATE message SET not_before = $1
-                 WHERE phone_number_id = $2 AND recipient = $3 AND in_order = 1
-                   AND state = 'queued' AND not_before > $1",
-                args![now, &*self.phone_number_id, &*self.recipient],
-            )
-            .await?;
-        }
-        Ok(())
-    }
-}
 
 /// Writes down that scopes wait and that a number is too fast; before the outcome itself, so
 /// that no other message of the scope leaves in between.
@@ -144,53 +36,118 @@ pub(in crate::store) async fn strike(
     Ok(())
 }
 
-/// Writes down what came of an attempt (T3 to T8).
+/// Writes down what came of attempts (T3 to T8), of all or of none.
+///
+/// Names, ids of Meta's and messages are locked in this order, each sorted: so does whoever
+/// applies statuses.
 pub(in crate::store) async fn settle(
     sql: &mut Sql<'_>,
     settings: &Settings,
-    departure: &Departure,
-    settlement: &Settlement,
+    ended: &[Ended],
     now: Timestamp,
-) -> Result<Settled, sqlx::Error> {
-    let mut settled = Settled::default();
-    let number = &*departure.line.phone_number_id;
-    let dialled = departure.to.digits();
-    if settlement.recipient != Default::default() {
-        alias::learn(sql, number, Some(dialled), &settlement.recipient, now).await?;
-    }
-    if settlement.closes_window {
-        alias::refuse_window(sql, number, dialled, now).await?;
-    }
-    if let Some(wamid) = &settlement.wamid {
-        // Before the message, as whoever applies a status does.
-        sql.lock_name(wamid).await?;
-    }
-    let Some(mut held) = Held::load(sql, departure.message).await? else {
-        return Ok(settled);
+) -> Result<Vec<Settled>, sqlx::Error> {
+    learn(sql, ended, now).await?;
+    let wamids: BTreeSet<&str> = ended.iter().filter_map(Ended::wamid).collect();
+    sql.lock_names(&wamids).await?;
+    let ids = ended.iter().map(|one| one.departure.message);
+    let mut held: Vec<Held> = Held::load_all(sql, ids).await?;
+    let is_doubtful = |one: &Ended| one.settlement.next == Next::Uncertain;
+    let reconcile_at = match ended.iter().any(is_doubtful) {
+        true => reconcile_at(sql, settings, now).await?,
+        false => Duration::ZERO,
     };
-    let reconcile_at = match settlement.next {
-        Next::Uncertain => reconcile_at(sql, settings, now).await?,
-        _ => Duration::ZERO,
-    };
-    close(sql, departure, settlement, now).await?;
-    let (attempt, next) = (departure.attempt, &settlement.next);
-    held.progress.settle(attempt, next, now, reconcile_at);
-    if let Some(wamid) = &settlement.wamid {
-        settled.is_duplicate = held.progress.is_known_as_other(wamid);
-        held.progress.wamid.get_or_insert_with(|| wamid.clone());
+    close(sql, ended, now).await?;
+    // Statuses may have overtaken the answer.
+    let orphans = status::take_orphans(sql, &wamids).await?;
+    let mut settled = Vec::with_capacity(ended.len());
+    for one in ended {
+        let found = held
+            .iter_mut()
+            .find(|held| held.id == one.departure.message);
+        let mut came_to = Settled::default();
+        if let Some(held) = found {
+            came_to.is_duplicate = settle_one(held, one, now, reconcile_at);
+            came_to.state = Some(held.progress.state);
+            let is_its = |status: &&Status| Some(&*status.wamid) == one.wamid();
+            for orphan in orphans.iter().filter(is_its) {
+                status::adopt(sql, held, one.departure.attempt, orphan).await?;
+            }
+        }
+        settled.push(came_to);
     }
-    settled.state = Some(held.progress.state);
-    if let Some(wamid) = &settlement.wamid {
-        // Statuses may have overtaken the answer.
-        status::adopt_orphans(sql, &mut held, departure.attempt, wamid).await?;
-    }
-    held.save(sql, now).await?;
-    if settlement.proves_a_way() {
-        settled.lifted = hold::lift(sql, &departure.line, departure.began).await?;
-    } else if settlement.strike.is_none() {
-        hold::probe_again(sql, &departure.line, departure.began, now).await?;
-    }
+    Held::save_all(sql, &held, now).await?;
+    lift(sql, ended, &mut settled, now).await?;
     Ok(settled)
+}
+
+/// The transition of one message; whether Meta has it twice.
+fn settle_one(held: &mut Held, one: &Ended, now: Timestamp, reconcile_at: Duration) -> bool {
+    let (attempt, next) = (one.departure.attempt, &one.settlement.next);
+    held.progress.settle(attempt, next, now, reconcile_at);
+    let Some(wamid) = one.wamid() else {
+        return false;
+    };
+    let is_duplicate = held.progress.is_known_as_other(wamid);
+    held.progress.wamid.get_or_insert_with(|| wamid.into());
+    is_duplicate
+}
+
+/// Learns the names that Meta gave customers, and which windows it called closed.
+async fn learn(sql: &mut Sql<'_>, ended: &[Ended], now: Timestamp) -> Result<(), sqlx::Error> {
+    let acquaintances: Vec<Acquaintance<'_>> = ended
+        .iter()
+        .filter(|one| one.settlement.recipient != Names::default())
+        .map(|one| Acquaintance {
+            phone_number_id: &one.departure.line.phone_number_id,
+            dialled: Some(one.departure.to.digits()),
+            names: &one.settlement.recipient,
+        })
+        .collect();
+    for known in alias::learn_new(sql, &acquaintances, now).await? {
+        let Acquaintance {
+            phone_number_id,
+            dialled,
+            names,
+        } = known;
+        alias::learn(sql, phone_number_id, dialled, names, now).await?;
+    }
+    for one in ended.iter().filter(|one| one.settlement.closes_window) {
+        let departure = &one.departure;
+        let number = &departure.line.phone_number_id;
+        alias::refuse_window(sql, number, departure.to.digits(), now).await?;
+    }
+    Ok(())
+}
+
+/// Lifts the holds of numbers that Meta takes from again, and lets the others be probed.
+async fn lift(
+    sql: &mut Sql<'_>,
+    ended: &[Ended],
+    settled: &mut [Settled],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let mut proofs = BTreeMap::new();
+    let mut silences = BTreeMap::new();
+    for (at, one) in ended.iter().enumerate() {
+        if settled[at].state.is_none() {
+            continue;
+        }
+        let (line, began) = (&one.departure.line, one.departure.began);
+        let told = match one.settlement.proves_a_way() {
+            true => &mut proofs,
+            false if one.settlement.strike.is_none() => &mut silences,
+            false => continue,
+        };
+        let latest = told.entry(&*line.phone_number_id).or_insert((at, began));
+        latest.1 = latest.1.max(began);
+    }
+    for (at, began) in proofs.into_values() {
+        settled[at].lifted = hold::lift(sql, &ended[at].departure.line, began).await?;
+    }
+    for (at, began) in silences.into_values() {
+        hold::probe_again(sql, &ended[at].departure.line, began, now).await?;
+    }
+    Ok(())
 }
 
 /// Makes every attempt uncertain whose owner is gone: its lease is over, or, where one
@@ -251,27 +208,62 @@ async fn reconcile_at(
     Ok(clock.healthy + settings.confirm_within)
 }
 
-/// Closes an attempt that is open, or whose outcome nobody knew until its owner told it.
-async fn close(
-    sql: &mut Sql<'_>,
-    departure: &Departure,
-    settlement: &Settlement,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    let refusal = settlement.refusal.as_ref();
-    sql.execute(
-        "UPDATE attempt SET outcome = $1, code = $2, http_status = $3, fbtrace_id = $4,
-                            wamid = $5, ended_at = $6
-         WHERE message_id = $7 AND n = $8 AND (outcome IS NULL OR outcome = 'unknown')",
-        args![
-            settlement.outcome,
+/// Closes attempts that are open, or whose outcome nobody knew until their owner told it.
+async fn close(sql: &mut Sql<'_>, ended: &[Ended], now: Timestamp) -> Result<(), sqlx::Error> {
+    let closed = ended.iter().map(|one| {
+        let refusal = one.settlement.refusal.as_ref();
+        (
+            hex(one.departure.message),
+            one.departure.attempt,
+            one.settlement.outcome,
             refusal.map(|refusal| refusal.code),
-            refusal.map(|refusal| u32::from(refusal.http_status)),
+            refusal.map(|refusal| refusal.http_status),
             refusal.and_then(|refusal| refusal.fbtrace_id.as_deref()),
-            settlement.wamid.as_deref(),
-            now,
-            &departure.message,
-            departure.attempt,
+            one.wamid(),
+        )
+    });
+    sql.execute(
+        many!(
+            "UPDATE attempt
+             SET outcome = given.outcome, code = given.code, http_status = given.http_status,
+                 fbtrace_id = given.fbtrace_id, wamid = given.wamid, ended_at = $2
+             FROM (SELECT " ID " AS id, CAST(value ->> 1 AS BIGINT) AS n, value ->> 2 AS outcome,
+                          CAST(value ->> 3 AS BIGINT) AS code,
+                          CAST(value ->> 4 AS BIGINT) AS http_status,
+                          value ->> 5 AS fbtrace_id, value ->> 6 AS wamid
+                   FROM " ROWS ") AS given
+             WHERE attempt.message_id = given.id AND attempt.n = given.n
+               AND (attempt.outcome IS NULL OR attempt.outcome = 'unknown')"
+        ),
+        args![&*rows(&closed.collect::<Vec<_>>())?, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Records attempts before they are made.
+pub(in crate::store) async fn record(
+    sql: &mut Sql<'_>,
+    owner: &str,
+    lease_until: Timestamp,
+    departures: &[Departure],
+) -> Result<(), sqlx::Error> {
+    let Some(first) = departures.first() else {
+        return Ok(());
+    };
+    let recorded = departures
+        .iter()
+        .map(|one| (hex(one.message), one.attempt, &*one.token));
+    sql.execute(
+        many!(
+            "INSERT INTO attempt (message_id, n, token, owner, lease_until, started_at)
+             SELECT " ID ", CAST(value ->> 1 AS BIGINT), value ->> 2, $2, $3, $4 FROM " ROWS
+        ),
+        args![
+            &*rows(&recorded.collect::<Vec<_>>())?,
+            owner,
+            lease_until,
+            first.began,
         ],
     )
     .await?;

@@ -1,10 +1,11 @@
 //! Webhooks: appended as they come, and done afterwards what they say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::error;
 use vestibule::clock::Timestamp;
 
+use super::alias::Acquaintance;
 use super::row::webhook;
 use super::{Sql, alias, args, shape, status};
 use crate::delivery::{Inbound, Lines, Update};
@@ -75,6 +76,7 @@ pub(in crate::store) async fn apply(
         return Ok(applied);
     }
     hear(sql, updates, lines, now).await?;
+    prepare(sql, updates, now).await?;
     for update in updates {
         alone(sql, update, &mut applied, now, draw).await?;
     }
@@ -105,6 +107,32 @@ async fn hear(
     Ok(())
 }
 
+/// Locks what the statuses of a body are about, in the order in which whoever writes down
+/// outcomes does: the customers whom nobody knows yet, then Meta's ids.
+async fn prepare(sql: &mut Sql<'_>, updates: &[Update], now: Timestamp) -> Result<(), sqlx::Error> {
+    let statuses = updates.iter().filter_map(|update| match update {
+        Update::Status(status) => Some(status),
+        Update::Inbound(_) | Update::Renamed(_) => None,
+    });
+    let (mut met, mut wamids) = (Vec::new(), BTreeSet::new());
+    for status in statuses {
+        met.push(Acquaintance {
+            phone_number_id: &status.phone_number_id,
+            dialled: None,
+            names: &status.recipient,
+        });
+        wamids.insert(&*status.wamid);
+    }
+    if met.is_empty() {
+        return Ok(());
+    }
+    sql.command("SAVEPOINT one").await?;
+    let learnt = alias::learn_new(sql, &met, now).await.map(|_| ());
+    // One that cannot be kept is met again, and told, when its own turn comes.
+    end_savepoint(sql, learnt).await?;
+    sql.lock_names(&wamids).await
+}
+
 /// Applies one update in a savepoint: if it cannot be, the others still are.
 async fn alone(
     sql: &mut Sql<'_>,
@@ -124,6 +152,14 @@ async fn alone(
         }
         Update::Status(update) => status::apply(sql, update, applied, now, draw).await,
     };
+    end_savepoint(sql, done).await
+}
+
+/// Keeps what was done in the savepoint, or takes it back where it could not be done.
+async fn end_savepoint(
+    sql: &mut Sql<'_>,
+    done: Result<(), sqlx::Error>,
+) -> Result<(), sqlx::Error> {
     if let Err(cause) = done {
         // What cannot be applied is not what the engine says when it is gone.
         if !matches!(

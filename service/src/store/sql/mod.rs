@@ -8,8 +8,10 @@
 pub(super) mod accept;
 pub(super) mod alias;
 pub(super) mod attempt;
+pub(super) mod held;
 pub(super) mod hold;
 pub(super) mod inbox;
+mod many;
 pub(super) mod operator;
 pub(super) mod queue;
 pub(super) mod reconcile;
@@ -18,6 +20,8 @@ pub(super) mod service_state;
 pub(super) mod shape;
 pub(super) mod status;
 pub(super) mod sweep;
+
+use std::collections::BTreeSet;
 
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
@@ -131,15 +135,20 @@ impl Sql<'_> {
         }
     }
 
-    /// Lets nobody else work under this name until the transaction ends: for what is not there
-    /// yet, so that no row of it can be locked. SQLite has one writer anyway.
-    pub(super) async fn lock_name(&mut self, name: &str) -> Result<(), sqlx::Error> {
+    /// Lets nobody else work under these names until the transaction ends: for what is not
+    /// there yet, so that no row of it can be locked. SQLite has one writer anyway.
+    pub(super) async fn lock_names(&mut self, names: &BTreeSet<&str>) -> Result<(), sqlx::Error> {
         match self {
-            Self::Postgres(_) => {
-                let statement = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-                self.execute(statement, args![name]).await.map(|_| ())
+            Self::Postgres(_) if !names.is_empty() => {
+                let names: Vec<&str> = names.iter().copied().collect();
+                // In their order, so that two who do never wait for one another.
+                let statement = "SELECT pg_advisory_xact_lock(hashtextextended(name, 0))
+                     FROM jsonb_array_elements_text($1::jsonb) WITH ORDINALITY AS given (name, n)
+                     ORDER BY n";
+                let locked = self.execute(statement, args![&*many::rows(&names)?]).await;
+                locked.map(|_| ())
             }
-            Self::Sqlite(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use vestibule::clock::Timestamp;
 
-use super::attempt::Held;
+use super::held::Held;
 use super::row::message;
 use super::{Row, Sql, alias, args, service_state};
 use crate::delivery::Names;

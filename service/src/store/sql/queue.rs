@@ -1,15 +1,18 @@
 //! Sending: who may go next, and the attempt that is written before it is made.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vestibule::clock::Timestamp;
 
-use super::accept::window_of;
-use super::attempt::Held;
+use super::held::Held;
 use super::hold::{self, Gate};
-use super::{Row, Sql, Statement, args, service_state, shape};
+use super::many::many;
+use super::row::window as window_in;
+use super::{Row, Sql, args, attempt, service_state, shape};
+use crate::delivery::shaper::Pair;
 use crate::delivery::{Departure, Line, may_depart};
-use crate::message::{Content, Failure, Kind, MessageId};
+use crate::message::{Content, Failure, Kind};
 use crate::metrics::At;
 use crate::recipient::PhoneNumber;
 use crate::store::Settings;
@@ -30,11 +33,12 @@ struct Waiting {
     kind: Kind,
     content: Content,
     window: Option<Window>,
+    pair: Option<Pair>,
 }
 
 /// What is to be done with a due message.
 enum Turn {
-    Depart(shape::PairTurn),
+    Depart(Pair),
     GiveUp(Failure),
     PutOff(Timestamp),
 }
@@ -74,10 +78,15 @@ pub(in crate::store) async fn take(
     max: usize,
 ) -> Result<Vec<Departure>, sqlx::Error> {
     let mut departures = Vec::new();
+    let mut numbers = numbers(sql).await?;
+    numbers.retain(|(_, due)| *due <= taker.now);
+    if numbers.is_empty() {
+        return Ok(departures);
+    }
     let knowledge = service_state::knowledge(sql).await?;
-    for (number, due) in numbers(sql).await? {
+    for (number, _) in numbers {
         let room = max - departures.len();
-        if due <= taker.now && room > 0 {
+        if room > 0 {
             let line = taker.settings.lines.line(&number);
             from_number(sql, taker, &line, knowledge, room, &mut departures).await?;
         }
@@ -124,25 +133,41 @@ async fn from_number(
         Gate::Probe => 1,
         Gate::Shut => return Ok(()),
     };
-    let (mut departed, mut is_too_fast) = (0, false);
+    let (mut leaving, mut changed, mut pairs) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut is_too_fast = false;
     for row in due(sql, line, taker.now, room + PUT_OFF_MAX).await? {
         is_too_fast = !number.may_depart(taker.now);
-        if departed == room || is_too_fast {
+        if leaving.len() == room || is_too_fast {
             break;
         }
-        let waiting = Waiting::read(sql, &row).await?;
+        let mut waiting = Waiting::read(&row)?;
+        if let Some(pair) = pairs.get(waiting.to.digits()) {
+            waiting.pair = Some(*pair);
+        }
         match waiting.turn(sql, taker, line, knowledge).await? {
             Turn::Depart(pair) => {
                 number.depart(taker.now);
-                shape::keep_pair(sql, &line.phone_number_id, waiting.to.digits(), pair).await?;
-                departures.push(waiting.depart(sql, taker, line.clone()).await?);
-                departed += 1;
+                pairs.insert(waiting.to.digits().into(), pair);
+                let (departure, held) = waiting.depart(taker, line.clone());
+                leaving.push(departure);
+                changed.push(held);
             }
-            Turn::GiveUp(failure) => waiting.give_up(sql, failure, taker.now).await?,
-            Turn::PutOff(until) => put_off(sql, waiting.held.id, until).await?,
+            Turn::GiveUp(failure) => {
+                waiting.held.progress.give_up(failure, taker.now);
+                changed.push(waiting.held);
+            }
+            Turn::PutOff(until) => {
+                waiting.held.progress.put_off(until);
+                changed.push(waiting.held);
+            }
         }
     }
+    let lease_until = taker.now + taker.settings.lease;
+    attempt::record(sql, taker.owner, lease_until, &leaving).await?;
+    Held::save_all(sql, &changed, taker.now).await?;
+    shape::keep_pairs(sql, &line.phone_number_id, &pairs).await?;
     number.keep(sql, line).await?;
+    departures.append(&mut leaving);
     if is_too_fast {
         let opens_at = shape::opens_at(sql, line, taker.now).await?;
         let wait = opens_at.since(taker.now);
@@ -151,6 +176,8 @@ async fn from_number(
     Ok(())
 }
 
+/// The messages of a number that are due, each with the window of its customer and what the
+/// customer was sent.
 async fn due(
     sql: &mut Sql<'_>,
     line: &Line,
@@ -158,43 +185,38 @@ async fn due(
     max: usize,
 ) -> Result<Vec<Row>, sqlx::Error> {
     sql.all(
-        Statement::either(
-            "SELECT id, recipient, kind, content FROM message
-             WHERE phone_number_id = $1 AND not_before <= $2 ORDER BY not_before LIMIT $3",
-            "SELECT id, recipient, kind, content FROM message
-             WHERE phone_number_id = $1 AND not_before <= $2 ORDER BY not_before LIMIT $3
-             FOR UPDATE SKIP LOCKED",
+        many!(
+            "SELECT " MESSAGE ", kind, content, opened_at, refused_at, tat, burst_start, burst_n
+             FROM message
+             LEFT JOIN alias ON alias.phone_number_id = message.phone_number_id
+                            AND alias.name = SUBSTR(message.recipient, 2)
+             LEFT JOIN customer_window
+                 ON customer_window.phone_number_id = alias.phone_number_id
+                AND customer_window.user_key = alias.user_key
+             LEFT JOIN pair_shape ON pair_shape.phone_number_id = message.phone_number_id
+                                 AND pair_shape.recipient = SUBSTR(message.recipient, 2)
+             WHERE message.phone_number_id = $1 AND not_before <= $2
+             ORDER BY not_before LIMIT $3" SKIP_LOCKED
         ),
         args![&*line.phone_number_id, now, max],
     )
     .await
 }
 
-async fn put_off(sql: &mut Sql<'_>, id: MessageId, until: Timestamp) -> Result<(), sqlx::Error> {
-    sql.execute(
-        "UPDATE message SET not_before = $1 WHERE id = $2",
-        args![until, &id],
-    )
-    .await?;
-    Ok(())
-}
-
 // === impl Waiting ===
 
 impl Waiting {
-    async fn read(sql: &mut Sql<'_>, row: &Row) -> Result<Self, sqlx::Error> {
+    fn read(row: &Row) -> Result<Self, sqlx::Error> {
         let content: String = row.get("content")?;
-        let to: PhoneNumber = row.get("recipient")?;
-        let held = Held::load(sql, row.get("id")?).await?;
-        let held = held.ok_or(sqlx::Error::RowNotFound)?;
-        let window = window_of(sql, &held.phone_number_id, to.digits()).await?;
+        let is_known = row.maybe::<Timestamp>("opened_at")?.is_some();
         Ok(Self {
-            held,
-            to,
+            held: Held::read(row)?,
+            to: row.get("recipient")?,
             kind: row.get("kind")?,
             content: serde_json::from_str(&content)
                 .map_err(|cause| sqlx::Error::Decode(cause.into()))?,
-            window,
+            window: is_known.then(|| window_in(row)).transpose()?,
+            pair: shape::pair(row)?,
         })
     }
 
@@ -218,7 +240,7 @@ impl Waiting {
         if self.held.in_order && self.has_others_before(sql, now).await? {
             return Ok(Turn::PutOff(now + ORDER_LOOK));
         }
-        match shape::pair_turn(sql, line, self.to.digits(), now).await? {
+        match Pair::depart(self.pair, line.burst, now) {
             Ok(pair) => Ok(Turn::Depart(pair)),
             Err(until) => {
                 metrics.shaped("pair", until.since(now));
@@ -253,44 +275,13 @@ impl Waiting {
         Ok(row.is_some())
     }
 
-    async fn give_up(
-        mut self,
-        sql: &mut Sql<'_>,
-        failure: Failure,
-        now: Timestamp,
-    ) -> Result<(), sqlx::Error> {
-        self.held.progress.give_up(failure, now);
-        self.held.save(sql, now).await
-    }
-
-    /// Records the attempt.
-    async fn depart(
-        mut self,
-        sql: &mut Sql<'_>,
-        taker: Taker<'_>,
-        line: Line,
-    ) -> Result<Departure, sqlx::Error> {
+    /// The attempt that is now to be recorded, and the message that it leaves behind.
+    fn depart(mut self, taker: Taker<'_>, line: Line) -> (Departure, Held) {
         let (id, now) = (self.held.id, taker.now);
         let attempt = self.held.progress.depart();
-        let token = taker
-            .settings
-            .token_key
-            .mint(id, attempt, &line.phone_number_id);
-        sql.execute(
-            "INSERT INTO attempt (message_id, n, token, owner, lease_until, started_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            args![
-                &id,
-                attempt,
-                &*token,
-                taker.owner,
-                now + taker.settings.lease,
-                now,
-            ],
-        )
-        .await?;
-        self.held.save(sql, now).await?;
-        Ok(Departure {
+        let token_key = &taker.settings.token_key;
+        let token = token_key.mint(id, attempt, &line.phone_number_id);
+        let departure = Departure {
             message: id,
             attempt,
             refusals: self.held.progress.refusals,
@@ -305,9 +296,10 @@ impl Waiting {
                     Verdict::Open { .. }
                 )
             }),
-            correlation_id: self.held.correlation_id,
-            traceparent: self.held.traceparent,
-        })
+            correlation_id: self.held.correlation_id.clone(),
+            traceparent: self.held.traceparent.clone(),
+        };
+        (departure, self.held)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vestibule::clock::Timestamp;
 
-use super::attempt::Held;
+use super::held::Held;
 use super::{Sql, args, inbox, queue, service_state, status};
 use crate::message::{MessageId, State};
 use crate::store::{Change, Reconciled};
@@ -84,7 +84,9 @@ async fn stop_confirming(
     // A last look: its status may have come while nobody knew the attempt.
     for row in attempts {
         let (n, token) = (row.get("n")?, row.get::<String>("token")?);
-        status::adopt_orphans_of_token(sql, &mut held, n, &token).await?;
+        for orphan in status::take_orphans_of_token(sql, &token).await? {
+            status::adopt(sql, &mut held, n, &orphan).await?;
+        }
     }
     if held.progress.state == State::Uncertain {
         held.progress.stop_confirming(now);

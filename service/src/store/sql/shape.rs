@@ -1,7 +1,10 @@
 //! Shaping: what numbers have sent and heard, so that every replica keeps the same pace.
 
+use std::collections::BTreeMap;
+
 use vestibule::clock::Timestamp;
 
+use super::many::{many, rows};
 use super::{Row, Sql, Statement, args, locking};
 use crate::delivery::Line;
 use crate::delivery::shaper::{Number, Pair};
@@ -12,10 +15,6 @@ pub(in crate::store) struct NumberTurn {
     number: Number,
     per_second: u32,
 }
-
-/// The pace of a number with a customer, once one more message leaves.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct PairTurn(Pair);
 
 // === impl NumberTurn ===
 
@@ -84,51 +83,42 @@ pub(in crate::store) async fn lock_number(
     .transpose()
 }
 
-/// Whether a message to this customer may leave, or from when.
-pub(in crate::store) async fn pair_turn(
-    sql: &mut Sql<'_>,
-    line: &Line,
-    customer: &str,
-    now: Timestamp,
-) -> Result<Result<PairTurn, Timestamp>, sqlx::Error> {
-    let row = sql
-        .optional(
-            "SELECT tat, burst_start, burst_n FROM pair_shape
-             WHERE phone_number_id = $1 AND recipient = $2",
-            args![&*line.phone_number_id, customer],
-        )
-        .await?;
-    let pair = row
-        .map(|row| {
-            Ok::<_, sqlx::Error>(Pair {
-                tat: row.get("tat")?,
-                burst_start: row.get("burst_start")?,
-                burst_n: row.get("burst_n")?,
-            })
-        })
-        .transpose()?;
-    Ok(Pair::depart(pair, line.burst, now).map(PairTurn))
+/// What a number has sent to a customer, from a row that was joined to it.
+pub(in crate::store) fn pair(row: &Row) -> Result<Option<Pair>, sqlx::Error> {
+    let Some(tat) = row.maybe("tat")? else {
+        return Ok(None);
+    };
+    Ok(Some(Pair {
+        tat,
+        burst_start: row.get("burst_start")?,
+        burst_n: row.get("burst_n")?,
+    }))
 }
 
-/// Keeps what was counted for a customer.
-pub(in crate::store) async fn keep_pair(
+/// Keeps what was counted for customers.
+pub(in crate::store) async fn keep_pairs(
     sql: &mut Sql<'_>,
     phone_number_id: &str,
-    customer: &str,
-    turn: PairTurn,
+    pairs: &BTreeMap<Box<str>, Pair>,
 ) -> Result<(), sqlx::Error> {
-    let PairTurn(pair) = turn;
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let kept = pairs.iter().map(|(customer, pair)| {
+        let at = Timestamp::as_unix_millis;
+        (customer, at(pair.tat), at(pair.burst_start), pair.burst_n)
+    });
     sql.execute(
-        "INSERT INTO pair_shape VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (phone_number_id, recipient) DO UPDATE
-         SET tat = excluded.tat, burst_start = excluded.burst_start, burst_n = excluded.burst_n",
-        args![
-            phone_number_id,
-            customer,
-            pair.tat,
-            pair.burst_start,
-            pair.burst_n,
-        ],
+        many!(
+            "INSERT INTO pair_shape (phone_number_id, recipient, tat, burst_start, burst_n)
+             SELECT $2, value ->> 0, CAST(value ->> 1 AS BIGINT), CAST(value ->> 2 AS BIGINT),
+                    CAST(value ->> 3 AS BIGINT)
+             FROM " ROWS " WHERE true
+             ON CONFLICT (phone_number_id, recipient) DO UPDATE
+             SET tat = excluded.tat, burst_start = excluded.burst_start,
+                 burst_n = excluded.burst_n"
+        ),
+        args![&*rows(&kept.collect::<Vec<_>>())?, phone_number_id],
     )
     .await?;
     Ok(())
@@ -142,8 +132,8 @@ pub(in crate::store) async fn hold_pair(
     until: Timestamp,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let turn = PairTurn(Pair::refused(until, now));
-    keep_pair(sql, phone_number_id, customer, turn).await
+    let pair = (customer.into(), Pair::refused(until, now));
+    keep_pairs(sql, phone_number_id, &BTreeMap::from([pair])).await
 }
 
 /// Meta says that a number is too fast.

@@ -1,8 +1,11 @@
 //! Statuses: what Meta says became of a message.
 
+use std::collections::BTreeSet;
+
 use vestibule::clock::Timestamp;
 
-use super::attempt::Held;
+use super::held::Held;
+use super::many::{many, rows};
 use super::row::failure;
 use super::{Row, Sql, alias, args};
 use crate::cloud_api;
@@ -19,7 +22,8 @@ struct Found {
 }
 
 /// Applies a status to the message it is about, or parks it until somebody knows that
-/// message. One that came before changes nothing.
+/// message. One that came before changes nothing. Whoever calls has locked Meta's id: who
+/// parks a status and who learns whose it is must not miss one another.
 pub(in crate::store) async fn apply(
     sql: &mut Sql<'_>,
     status: &Status,
@@ -28,8 +32,6 @@ pub(in crate::store) async fn apply(
     draw: u128,
 ) -> Result<(), sqlx::Error> {
     alias::learn(sql, &status.phone_number_id, None, &status.recipient, now).await?;
-    // Whoever parks a status and whoever learns whose it is must not miss one another.
-    sql.lock_name(&status.wamid).await?;
     let Some(found) = find(sql, status).await? else {
         applied.orphans += park(sql, status, now).await?;
         return Ok(());
@@ -38,9 +40,12 @@ pub(in crate::store) async fn apply(
         return Ok(());
     };
     let mut is_new = false;
-    if adopt(sql, &found, status, now).await? {
+    if name(sql, &found, status, now).await? {
         // Others may have come under this id before anybody knew whose it is.
-        is_new |= adopt_orphans(sql, &mut held, found.attempt, &status.wamid).await?;
+        for orphan in take_orphans(sql, &BTreeSet::from([&*status.wamid])).await? {
+            adopt(sql, &mut held, found.attempt, &orphan).await?;
+            is_new = true;
+        }
     } else {
         applied.duplicates += u64::from(held.progress.is_known_as_other(&status.wamid));
     }
@@ -54,62 +59,64 @@ pub(in crate::store) async fn apply(
     held.save(sql, now).await
 }
 
-/// Applies the statuses that came before their message had its id; whether there were any.
-/// The message is saved by whoever asks.
-pub(in crate::store) async fn adopt_orphans(
+/// Takes the statuses that came before their messages had these ids.
+pub(in crate::store) async fn take_orphans(
     sql: &mut Sql<'_>,
-    held: &mut Held,
-    attempt: u32,
-    wamid: &str,
-) -> Result<bool, sqlx::Error> {
-    let rows = sql
+    wamids: &BTreeSet<&str>,
+) -> Result<Vec<Status>, sqlx::Error> {
+    if wamids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wamids: Vec<[&str; 1]> = wamids.iter().map(|wamid| [*wamid]).collect();
+    let orphans = sql
         .all(
-            "DELETE FROM orphan_status WHERE wamid = $1
-             RETURNING wamid, state, at, code, failure_code, failure_message, phone_number_id",
-            args![wamid],
+            many!(
+                "DELETE FROM orphan_status WHERE wamid IN (SELECT value ->> 0 FROM " ROWS ")
+                 RETURNING wamid, state, at, code, failure_code, failure_message, phone_number_id"
+            ),
+            args![&*rows(&wamids)?],
         )
         .await?;
-    drain(sql, held, attempt, &rows).await?;
-    Ok(!rows.is_empty())
+    orphans.iter().map(orphan).collect()
 }
 
-/// The same for statuses that carry the token of an attempt.
-pub(in crate::store) async fn adopt_orphans_of_token(
+/// The same for those that carry the token of an attempt.
+pub(in crate::store) async fn take_orphans_of_token(
     sql: &mut Sql<'_>,
-    held: &mut Held,
-    attempt: u32,
     token: &str,
-) -> Result<(), sqlx::Error> {
-    let rows = sql
+) -> Result<Vec<Status>, sqlx::Error> {
+    let orphans = sql
         .all(
             "DELETE FROM orphan_status WHERE token = $1
              RETURNING wamid, state, at, code, failure_code, failure_message, phone_number_id",
             args![token],
         )
         .await?;
-    drain(sql, held, attempt, &rows).await
+    orphans.iter().map(orphan).collect()
 }
 
-async fn drain(
+/// Lets a message hear a status that came before. It is saved by whoever asks.
+pub(in crate::store) async fn adopt(
     sql: &mut Sql<'_>,
     held: &mut Held,
     attempt: u32,
-    rows: &[Row],
+    orphan: &Status,
 ) -> Result<(), sqlx::Error> {
-    for row in rows {
-        let status = Status {
-            phone_number_id: row.get("phone_number_id")?,
-            wamid: row.get("wamid")?,
-            token: None,
-            recipient: Names::default(),
-            state: row.get("state")?,
-            at: row.get("at")?,
-            code: row.maybe("code")?,
-            failure: failure(row)?,
-        };
-        hear(sql, held, attempt, &status, &mut Applied::default(), 0).await?;
-    }
+    hear(sql, held, attempt, orphan, &mut Applied::default(), 0).await?;
     Ok(())
+}
+
+fn orphan(row: &Row) -> Result<Status, sqlx::Error> {
+    Ok(Status {
+        phone_number_id: row.get("phone_number_id")?,
+        wamid: row.get("wamid")?,
+        token: None,
+        recipient: Names::default(),
+        state: row.get("state")?,
+        at: row.get("at")?,
+        code: row.maybe("code")?,
+        failure: failure(row)?,
+    })
 }
 
 /// Lets a message hear a status; false where it has heard it before.
@@ -204,7 +211,7 @@ async fn find(sql: &mut Sql<'_>, status: &Status) -> Result<Option<Found>, sqlx:
 
 /// Gives the attempt Meta's id, and its outcome if it had none: that a status came proves
 /// that Meta took it. False where it had an id already.
-async fn adopt(
+async fn name(
     sql: &mut Sql<'_>,
     found: &Found,
     status: &Status,

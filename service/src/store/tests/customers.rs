@@ -5,7 +5,7 @@ use std::time::Duration;
 use vestibule::clock::{Clock as _, Timestamp};
 
 use super::cases;
-use super::scene::{NOW, Place, accepted, named, settlement};
+use super::scene::{NOW, Place, accepted, named, settle, settlement};
 use crate::delivery::{Names, Renamed, Update};
 use crate::message::Next;
 use crate::store::{Database, ImportedWindow, Ledger as _, Operator as _, Queue as _};
@@ -113,7 +113,7 @@ async fn a_window_that_meta_calls_closed_is_closed_until_the_next_message(place:
     let sent = place.send(&store, 1).await;
     let mut refused = settlement("rejected", Next::Failed(crate::cloud_api::failure(131_047)));
     refused.closes_window = true;
-    store.settle(&sent, &refused).await.unwrap();
+    settle(&store, &sent, &refused).await;
     let margin = Duration::from_secs(5);
     let window = store.window("10", "15551234567").await.unwrap().unwrap();
     assert!(!window.is_open(place.clock.now(), margin));
@@ -132,7 +132,7 @@ async fn a_refusal_is_remembered_where_no_window_was_known_and_where_names_meet(
     let sent = store.take(1).await.unwrap().remove(0);
     let mut refused = settlement("rejected", Next::Failed(crate::cloud_api::failure(131_047)));
     refused.closes_window = true;
-    store.settle(&sent, &refused).await.unwrap();
+    settle(&store, &sent, &refused).await;
     let by_id = named("", Some("US.1"));
     place.inbound(&store, "wamid.1", by_id, before(30)).await;
     // The two names turn out to be one customer's.
@@ -156,7 +156,7 @@ async fn the_number_that_answers_may_differ_from_the_one_that_was_dialled(place:
     let sent = store.take(1).await.unwrap().remove(0);
     let mut taken = accepted("wamid.A");
     taken.recipient = named("551187654321", Some("BR.9"));
-    store.settle(&sent, &taken).await.unwrap();
+    settle(&store, &sent, &taken).await;
     let answers = named("551187654321", None);
     place.inbound(&store, "wamid.1", answers, before(9)).await;
     for name in ["5511987654321", "551187654321", "BR.9"] {

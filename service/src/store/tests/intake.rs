@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::cases;
-use super::scene::{NOW, Place, accepted, settlement, state, status};
+use super::scene::{NOW, Place, accepted, settle, settlement, state, status};
 use crate::delivery::Update;
 use crate::message::{Next, State};
 use crate::store::{Intake as _, Ledger as _, Queue as _};
@@ -32,7 +32,7 @@ async fn a_token_adopts_an_attempt_that_nobody_knew_the_outcome_of(place: Place)
     ]) {
         let sent = place.send(&store, n).await;
         let unknown = settlement("unknown", Next::Uncertain);
-        store.settle(&sent, &unknown).await.unwrap();
+        settle(&store, &sent, &unknown).await;
         let wamid = format!("wamid.{n}");
         let applied = place.status(&store, &wamid, Some(&sent.token), word).await;
         assert_eq!(applied.reconciled.len(), 1, "{word}");
@@ -54,7 +54,7 @@ async fn a_status_may_come_before_the_answer(place: Place) {
         let wamid = format!("wamid.{n}");
         let applied = place.status(&store, &wamid, token, "delivered").await;
         assert_eq!(applied.orphans, u64::from(!has_token));
-        store.settle(&sent, &accepted(&wamid)).await.unwrap();
+        settle(&store, &sent, &accepted(&wamid)).await;
         let state = state(&store, sent.message).await;
         assert_eq!(state, State::Delivered, "with a token: {has_token}");
     }
@@ -65,7 +65,7 @@ async fn a_status_without_a_token_waits_for_one_that_has_it(place: Place) {
     place.open_window(&store, 0).await;
     let sent = place.send(&store, 1).await;
     let unknown = settlement("unknown", Next::Uncertain);
-    store.settle(&sent, &unknown).await.unwrap();
+    settle(&store, &sent, &unknown).await;
     let parked = place.status(&store, "wamid.A", None, "failed").await;
     assert_eq!(parked.orphans, 1);
     place
@@ -80,7 +80,7 @@ async fn statuses_that_two_replicas_apply_at_once_do_not_miss_one_another(place:
     for n in 0..30 {
         let sent = place.send(&replicas[0], n).await;
         let unknown = settlement("unknown", Next::Uncertain);
-        replicas[0].settle(&sent, &unknown).await.unwrap();
+        settle(&replicas[0], &sent, &unknown).await;
         let wamid = format!("wamid.{n}");
         for _ in 0..2 {
             let body = Bytes::from_static(b"{}");
@@ -131,7 +131,7 @@ async fn a_passing_failure_of_an_uncertain_attempt_is_tried_again(place: Place) 
     place.open_window(&store, 0).await;
     let sent = place.send(&store, 1).await;
     let unknown = settlement("unknown", Next::Uncertain);
-    store.settle(&sent, &unknown).await.unwrap();
+    settle(&store, &sent, &unknown).await;
     let failed = status("wamid.A", Some(&sent.token), "failed", Some(131_000));
     place.apply(&store, vec![Update::Status(failed)]).await;
     assert_eq!(state(&store, sent.message).await, State::RetryWait);
@@ -143,7 +143,7 @@ async fn a_status_that_comes_again_changes_nothing(place: Place) {
     let store = place.open().await;
     place.open_window(&store, 0).await;
     let sent = place.send(&store, 1).await;
-    store.settle(&sent, &accepted("wamid.A")).await.unwrap();
+    settle(&store, &sent, &accepted("wamid.A")).await;
     for (word, repeated, ignored) in [
         ("delivered", 0, 0),
         ("delivered", 1, 0),

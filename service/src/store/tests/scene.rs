@@ -15,14 +15,14 @@ use vestibule::{Claim, Fingerprint};
 use crate::cloud_api::TokenKey;
 use crate::config::Secret;
 use crate::delivery::{
-    Departure, Inbound, LASTS, Line, Lines, Names, QUEUE_MAX, Settlement, Status, Update,
+    Departure, Ended, Inbound, LASTS, Line, Lines, Names, QUEUE_MAX, Settlement, Status, Update,
 };
 use crate::message::{Content, Failure, Message, MessageId, Next, Policy, State};
 use crate::metrics::Metrics;
 use crate::recipient::PhoneNumber;
 use crate::store::{
     Address, Applied, Database, Insertion, Intake as _, Kept, Ledger as _, NewMessage, Once,
-    Queue as _, Settings,
+    Queue as _, Settings, Settled,
 };
 use crate::window::EventTime;
 
@@ -230,6 +230,19 @@ pub(super) fn named(phone: &str, id: Option<&str>) -> Names {
         phone: (!phone.is_empty()).then(|| phone.into()),
         id: id.map(Into::into),
     }
+}
+
+/// Writes down what came of one attempt.
+pub(super) async fn settle(
+    store: &Database,
+    departure: &Departure,
+    settlement: &Settlement,
+) -> Settled {
+    let ended = Ended {
+        departure: departure.clone(),
+        settlement: settlement.clone(),
+    };
+    store.settle(Arc::new([ended])).await.unwrap().remove(0)
 }
 
 pub(super) fn accepted(wamid: &str) -> Settlement {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vestibule::clock::Clock as _;
 
 use super::cases;
-use super::scene::{LEASE, NOW, Place, accepted, line, settlement, state};
+use super::scene::{LEASE, NOW, Place, accepted, line, settle, settlement, state};
 use crate::cloud_api::Resume;
 use crate::delivery::{Line, Lines, Strike, Term};
 use crate::message::{Next, Policy, State};
@@ -101,7 +101,7 @@ async fn messages_are_taken_when_they_fall_due(place: Place) {
     let sent = place.send(&store, 1).await;
     let at = NOW + Duration::from_secs(7);
     let put_off = settlement("rejected", Next::Retry { at, counts: true });
-    store.settle(&sent, &put_off).await.unwrap();
+    settle(&store, &sent, &put_off).await;
     assert_eq!(store.next_due().await.unwrap(), Some(at));
     assert_eq!(store.take(10).await.unwrap().len(), 0);
     place.clock.advance(Duration::from_secs(7));
@@ -137,7 +137,7 @@ async fn a_hold_stops_its_scope_and_lets_one_probe_go(place: Place) {
     let resume = Resume::Probe(Duration::from_secs(60));
     let mut refused = settlement("rejected", Next::Blocked { at: NOW });
     refused.strike = Some(strike("account:1", resume));
-    store.settle(&first, &refused).await.unwrap();
+    settle(&store, &first, &refused).await;
     assert_eq!(state(&store, first.message).await, State::Blocked);
     assert_eq!(store.take(10).await.unwrap().len(), 0, "all of it waits");
     let until = NOW + Duration::from_secs(60);
@@ -146,7 +146,7 @@ async fn a_hold_stops_its_scope_and_lets_one_probe_go(place: Place) {
     let probe = store.take(10).await.unwrap();
     assert_eq!(probe.len(), 1, "one probe");
     assert_eq!(store.take(10).await.unwrap().len(), 0, "and no other");
-    let settled = store.settle(&probe[0], &accepted("wamid.A")).await.unwrap();
+    let settled = settle(&store, &probe[0], &accepted("wamid.A")).await;
     assert_eq!(settled.lifted, 1);
     assert_eq!(store.take(10).await.unwrap().len(), 3, "the others follow");
 }
@@ -160,11 +160,11 @@ async fn a_probe_that_tells_nothing_is_followed_by_another(place: Place) {
     let first = store.take(1).await.unwrap().remove(0);
     let mut refused = settlement("rejected", Next::Blocked { at: NOW });
     refused.strike = Some(strike("number:10", Resume::Probe(Duration::from_secs(60))));
-    store.settle(&first, &refused).await.unwrap();
+    settle(&store, &first, &refused).await;
     place.clock.advance(Duration::from_secs(60));
     let probe = store.take(10).await.unwrap().remove(0);
     let unknown = settlement("unknown", Next::Uncertain);
-    store.settle(&probe, &unknown).await.unwrap();
+    settle(&store, &probe, &unknown).await;
     assert_eq!(store.take(10).await.unwrap().len(), 0, "not at once");
     place.clock.advance(Duration::from_secs(1));
     let next = store.take(10).await.unwrap();
@@ -177,7 +177,7 @@ async fn a_probe_that_tells_nothing_is_followed_by_another(place: Place) {
         retry_after: None,
         action: crate::cloud_api::Action::Fail,
     });
-    let settled = store.settle(&next[0], &failed).await.unwrap();
+    let settled = settle(&store, &next[0], &failed).await;
     assert_eq!(settled.lifted, 1, "Meta has judged that message by itself");
 }
 
@@ -188,7 +188,7 @@ async fn an_operator_lifts_what_only_an_operator_can(place: Place) {
     let first = store.take(1).await.unwrap().remove(0);
     let mut refused = settlement("rejected", Next::Blocked { at: NOW });
     refused.strike = Some(strike("number:10", Resume::Manual));
-    store.settle(&first, &refused).await.unwrap();
+    settle(&store, &first, &refused).await;
     place.clock.advance(Duration::from_secs(7200));
     assert_eq!(store.next_due().await.unwrap(), None);
     assert_eq!(store.take(10).await.unwrap().len(), 0);
@@ -215,14 +215,14 @@ async fn messages_in_order_wait_for_the_one_before(place: Place) {
         .iter()
         .find(|one| one.to.as_str() == "+15551230001")
         .unwrap();
-    store.settle(first, &accepted("wamid.A")).await.unwrap();
+    settle(&store, first, &accepted("wamid.A")).await;
     place.clock.advance(Duration::from_secs(60));
     assert_eq!(store.take(10).await.unwrap().len(), 0, "it has not arrived");
     place.status(&store, "wamid.A", None, "delivered").await;
     let second = store.take(10).await.unwrap();
     assert_eq!(second.len(), 1, "it has");
     let failed = settlement("rejected", Next::Failed(crate::cloud_api::failure(131_026)));
-    store.settle(&second[0], &failed).await.unwrap();
+    settle(&store, &second[0], &failed).await;
     assert_eq!(store.take(10).await.unwrap().len(), 1, "it never will");
 }
 
@@ -233,18 +233,18 @@ async fn a_message_that_meta_has_twice_is_told(place: Place) {
     store.insert(new, None).await.unwrap();
     let first = store.take(1).await.unwrap().remove(0);
     let unknown = settlement("unknown", Next::Uncertain);
-    store.settle(&first, &unknown).await.unwrap();
+    settle(&store, &first, &unknown).await;
     for _ in 0..700 {
         place.clock.advance(Duration::from_secs(1));
         store.reconcile().await.unwrap();
     }
     let second = store.take(1).await.unwrap().remove(0);
-    store.settle(&second, &accepted("wamid.B")).await.unwrap();
+    settle(&store, &second, &accepted("wamid.B")).await;
     let applied = place
         .status(&store, "wamid.A", Some(&first.token), "sent")
         .await;
     assert_eq!(applied.changes.len(), 1, "sent outdoes submitted");
-    let settled = store.settle(&first, &accepted("wamid.A")).await.unwrap();
+    let settled = settle(&store, &first, &accepted("wamid.A")).await;
     assert!(settled.is_duplicate);
 }
 

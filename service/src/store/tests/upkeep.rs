@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::cases;
 use vestibule::clock::Clock as _;
 
-use super::scene::{CONFIRM, NOW, Place, accepted, named, settlement, state};
+use super::scene::{CONFIRM, NOW, Place, accepted, named, settle, settlement, state};
 use crate::delivery::{LASTS, QUEUE_MAX};
 use crate::message::{MessageId, Next, State};
 use crate::store::{
@@ -70,7 +70,7 @@ async fn what_nobody_got_in_time_has_expired(place: Place) {
     let store = place.open().await;
     place.open_window(&store, 0).await;
     let sent = place.send(&store, 1).await;
-    store.settle(&sent, &accepted("wamid.A")).await.unwrap();
+    settle(&store, &sent, &accepted("wamid.A")).await;
     place.clock.advance(LASTS + Duration::from_secs(3599));
     store.reconcile().await.unwrap();
     assert_eq!(state(&store, sent.message).await, State::Submitted);
@@ -97,7 +97,7 @@ async fn texts_and_numbers_are_purged_and_the_rest_remains(place: Place) {
     let store = place.open().await;
     place.open_window(&store, 0).await;
     let sent = place.send(&store, 1).await;
-    store.settle(&sent, &accepted("wamid.A")).await.unwrap();
+    settle(&store, &sent, &accepted("wamid.A")).await;
     place.status(&store, "wamid.A", None, "delivered").await;
     let kept = uncertain(&place, &store, 2).await;
     place.clock.advance(Duration::from_secs(30 * 86_400 + 1));
@@ -120,7 +120,7 @@ async fn a_refusal_outlives_a_sweep_and_a_number_that_never_wrote_does_not(place
         let mut settled = accepted(&format!("wamid.{n}"));
         settled.closes_window = closes;
         settled.recipient = named(sent.to.digits(), Some(&format!("US.{n}")));
-        store.settle(&sent, &settled).await.unwrap();
+        settle(&store, &sent, &settled).await;
     }
     while store.sweep().await.unwrap() > 0 {}
     let refused = store.window("10", "15551230001").await.unwrap();
@@ -187,7 +187,7 @@ async fn an_operator_cancels_what_waits_and_repeats_what_failed(place: Place) {
     assert_eq!(store.retry(id, false).await.unwrap(), Steered::Done);
     let sent = store.take(1).await.unwrap().remove(0);
     let unknown = settlement("unknown", Next::Uncertain);
-    store.settle(&sent, &unknown).await.unwrap();
+    settle(&store, &sent, &unknown).await;
     let nobodys = MessageId::mint(NOW, 99);
     assert_eq!(store.cancel(nobodys).await.unwrap(), Steered::Unknown);
 }
@@ -218,7 +218,7 @@ async fn a_process_that_ends_at_once_has_told_the_replicas() {
 async fn uncertain(place: &Place, store: &Database, n: u64) -> MessageId {
     let sent = place.send(store, n).await;
     let unknown = settlement("unknown", Next::Uncertain);
-    store.settle(&sent, &unknown).await.unwrap();
+    settle(&store, &sent, &unknown).await;
     sent.message
 }
 
