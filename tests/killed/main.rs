@@ -1,9 +1,10 @@
 //! Programs that kill themselves after so many statements of their database.
 //!
 //! `killed transaction ADDRESS DATABASE STATEMENTS` is the example `own_transaction`, and
-//! `killed messaging CONFIG STATEMENTS` the messaging service. The first statement that
-//! counts is the first of a claim; 0 is for never. What begins or commits a transaction of
-//! the example is no statement here: it lies between two of them.
+//! `killed messaging CONFIG STATEMENTS` the messaging service, on either engine. The first
+//! statement that counts is the first of a claim; 0 is for never. What begins or commits a
+//! transaction is no statement here, but in the service's file of SQLite's: it lies between
+//! two of them.
 
 #[path = "../../examples/own_transaction.rs"]
 #[expect(dead_code, reason = "its own main is another's")]
@@ -63,7 +64,7 @@ async fn messaging(config: &str, statements: u64) -> Result<(), Box<dyn Error>> 
 /// Counts the statements that have run, and ends the process after the last.
 struct Killer;
 
-/// Whether a statement is of the records.
+/// Whether a statement is of the records, and may be the first that counts.
 struct OfTheRecords(bool);
 
 // === impl Killer ===
@@ -93,9 +94,17 @@ impl<S: Subscriber> Layer<S> for Killer {
 
 impl Visit for OfTheRecords {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0 |= field.name() == "summary" && format!("{value:?}").contains("vestibule_record");
+        // Of a statement that begins with a comment, the summary is the comment.
+        self.0 |= match field.name() {
+            "summary" => format!("{value:?}").contains("vestibule_record"),
+            "db.statement" => format!("{value:?}").contains(POSTGRES_CLAIM),
+            _ => false,
+        };
     }
 }
+
+/// What a claim enters in PostgreSQL.
+const POSTGRES_CLAIM: &str = ".records (caller, key, fingerprint";
 
 /// After how many statements the process ends; never where it is zero.
 static LAST: AtomicU64 = AtomicU64::new(0);

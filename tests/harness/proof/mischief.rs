@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::Site;
+use super::crowd::Written;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +23,7 @@ pub(super) struct Done {
 pub(super) async fn make<T>(
     site: &mut Site,
     sending: &JoinHandle<T>,
+    written: &[Written],
     kills: usize,
     random: &mut StdRng,
 ) -> Done {
@@ -33,6 +35,11 @@ pub(super) async fn make<T>(
             site.tell("faults", fault).await;
             done.faults += 1;
         }
+        // P6: what came before may come again, and whoever took it for a message of its own
+        // would take the time that it shows now.
+        let one = written.choose(random).expect("somebody wrote");
+        let again = json!({"user": one.user, "id": one.id, "text": "Hello"});
+        site.tell("inbound", &again).await;
         if done.kills < kills && random.random_bool(0.3) {
             site.kill(random.random_range(0..2));
             done.kills += 1;
