@@ -12,7 +12,7 @@ use super::Site;
 use super::crowd::Written;
 
 /// What was done.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Done {
     pub(super) kills: usize,
     pub(super) faults: usize,
@@ -28,7 +28,13 @@ pub(super) async fn make<T>(
     random: &mut StdRng,
 ) -> Done {
     let faults = faults();
-    let mut done = Done::default();
+    let mut done = Done {
+        kills: 0,
+        faults: 1,
+    };
+    // P7 is about these, whatever is drawn.
+    let lost = json!({"fault": "process_then_reset", "times": 5});
+    site.tell("faults", &lost).await;
     while !sending.is_finished() || done.kills < kills {
         for _ in 0..random.random_range(1..4) {
             let fault = faults.choose(random).expect("there are faults");

@@ -32,6 +32,10 @@ async fn what_was_acknowledged_is_there_after_a_kill_on_postgres() {
 }
 
 /// P1 and P2. Each lane is a service of its own.
+#[expect(
+    clippy::print_stdout,
+    reason = "how many points were met is what it is run for"
+)]
 async fn kill_at_each_point(engine: Engine, lanes: usize) {
     let points: Vec<u64> = (1..=MOST).step_by(step()).collect();
     let lanes = (0..lanes).map(|lane| {
@@ -42,6 +46,8 @@ async fn kill_at_each_point(engine: Engine, lanes: usize) {
         .await
         .into_iter()
         .fold((0, 0), |sum, lane| (sum.0 + lane.0, sum.1 + lane.1));
+    let (store, count) = (engine.as_str(), points.len());
+    println!("store={store} points={count} met={met} sent={sent}");
     assert!(sent > 0, "nothing is sent");
     assert!(met > 10, "{met} of {} points were met", points.len());
 }
