@@ -4,7 +4,7 @@
 //! `killed messaging CONFIG STATEMENTS` the messaging service, on either engine. The first
 //! statement that counts is the first of a claim; 0 is for never. What begins or commits a
 //! transaction is no statement here, but in the service's file of SQLite's: it lies between
-//! two of them.
+//! two of them. What the service logs counts as a statement.
 
 #[path = "../../examples/own_transaction.rs"]
 #[expect(dead_code, reason = "its own main is another's")]
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -61,7 +62,8 @@ async fn messaging(config: &str, statements: u64) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// Counts the statements that have run, and ends the process after the last.
+/// Counts the statements that have run, and what the service says between them; ends the
+/// process after the last.
 struct Killer;
 
 /// Whether a statement is of the records, and may be the first that counts.
@@ -71,21 +73,24 @@ struct OfTheRecords(bool);
 
 impl<S: Subscriber> Layer<S> for Killer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() != "sqlx::query" || LAST.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        let mut statement = OfTheRecords(COUNTED.load(Ordering::SeqCst) > 0);
-        event.record(&mut statement);
-        if !statement.0 {
-            return;
-        }
-        if COUNTED.fetch_add(1, Ordering::SeqCst) + 1 == LAST.load(Ordering::SeqCst) {
-            let process = std::process::id().to_string();
-            let _ = Command::new("kill").args(["-KILL", &process]).status();
-            // The signal may take a moment, in which nothing else is to happen.
-            loop {
-                std::thread::park();
+        let has_begun = COUNTED.load(Ordering::SeqCst) > 0;
+        let counts = match event.metadata().target() {
+            STATEMENT if LAST.load(Ordering::SeqCst) > 0 => {
+                let mut statement = OfTheRecords(has_begun);
+                event.record(&mut statement);
+                statement.0
             }
+            target => has_begun && target.starts_with(SERVICE),
+        };
+        if counts {
+            count();
+        }
+    }
+
+    fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        let has_begun = COUNTED.load(Ordering::SeqCst) > 0;
+        if has_begun && span.metadata().target().starts_with(SERVICE) {
+            count();
         }
     }
 }
@@ -102,6 +107,25 @@ impl Visit for OfTheRecords {
         };
     }
 }
+
+/// Counts one more, and ends the process if it is the last.
+fn count() {
+    if COUNTED.fetch_add(1, Ordering::SeqCst) + 1 == LAST.load(Ordering::SeqCst) {
+        let process = std::process::id().to_string();
+        let _ = Command::new("kill").args(["-KILL", &process]).status();
+        // The signal may take a moment, in which nothing else is to happen.
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Where a statement that has run is told of.
+const STATEMENT: &str = "sqlx::query";
+
+/// Where the messaging service tells what it does: that an attempt was written down and that
+/// one has ended are points too, between the transactions.
+const SERVICE: &str = "vestibule_messaging";
 
 /// What a claim enters in PostgreSQL.
 const POSTGRES_CLAIM: &str = ".records (caller, key, fingerprint";

@@ -47,7 +47,8 @@ async fn kill_at_each_point(engine: Engine, lanes: usize) {
         .into_iter()
         .fold((0, 0), |sum, lane| (sum.0 + lane.0, sum.1 + lane.1));
     let (store, count) = (engine.as_str(), points.len());
-    println!("store={store} points={count} met={met} sent={sent}");
+    let unknown = count - sent;
+    println!("store={store} points={count} met={met} sent={sent} unknown={unknown}");
     assert!(sent > 0, "nothing is sent");
     assert!(met > 10, "{met} of {} points were met", points.len());
 }
