@@ -1,9 +1,10 @@
 //! Programs that kill themselves after so many statements of their database.
 //!
 //! `killed transaction ADDRESS DATABASE STATEMENTS` is the example `own_transaction`, and
-//! `killed messaging CONFIG STATEMENTS` the messaging service. The first statement that
-//! counts is the first of a claim; 0 is for never. What begins or commits a transaction of
-//! the example is no statement here: it lies between two of them.
+//! `killed messaging CONFIG STATEMENTS` the messaging service, on either engine. The first
+//! statement that counts is the first of a claim; 0 is for never. What begins or commits a
+//! transaction is no statement here, but in the service's file of SQLite's: it lies between
+//! two of them. What the service logs counts as a statement.
 
 #[path = "../../examples/own_transaction.rs"]
 #[expect(dead_code, reason = "its own main is another's")]
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -60,31 +62,35 @@ async fn messaging(config: &str, statements: u64) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// Counts the statements that have run, and ends the process after the last.
+/// Counts the statements that have run, and what the service says between them; ends the
+/// process after the last.
 struct Killer;
 
-/// Whether a statement is of the records.
+/// Whether a statement is of the records, and may be the first that counts.
 struct OfTheRecords(bool);
 
 // === impl Killer ===
 
 impl<S: Subscriber> Layer<S> for Killer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() != "sqlx::query" || LAST.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        let mut statement = OfTheRecords(COUNTED.load(Ordering::SeqCst) > 0);
-        event.record(&mut statement);
-        if !statement.0 {
-            return;
-        }
-        if COUNTED.fetch_add(1, Ordering::SeqCst) + 1 == LAST.load(Ordering::SeqCst) {
-            let process = std::process::id().to_string();
-            let _ = Command::new("kill").args(["-KILL", &process]).status();
-            // The signal may take a moment, in which nothing else is to happen.
-            loop {
-                std::thread::park();
+        let has_begun = COUNTED.load(Ordering::SeqCst) > 0;
+        let counts = match event.metadata().target() {
+            STATEMENT if LAST.load(Ordering::SeqCst) > 0 => {
+                let mut statement = OfTheRecords(has_begun);
+                event.record(&mut statement);
+                statement.0
             }
+            target => has_begun && target.starts_with(SERVICE),
+        };
+        if counts {
+            count();
+        }
+    }
+
+    fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        let has_begun = COUNTED.load(Ordering::SeqCst) > 0;
+        if has_begun && span.metadata().target().starts_with(SERVICE) {
+            count();
         }
     }
 }
@@ -93,9 +99,36 @@ impl<S: Subscriber> Layer<S> for Killer {
 
 impl Visit for OfTheRecords {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0 |= field.name() == "summary" && format!("{value:?}").contains("vestibule_record");
+        // Of a statement that begins with a comment, the summary is the comment.
+        self.0 |= match field.name() {
+            "summary" => format!("{value:?}").contains("vestibule_record"),
+            "db.statement" => format!("{value:?}").contains(POSTGRES_CLAIM),
+            _ => false,
+        };
     }
 }
+
+/// Counts one more, and ends the process if it is the last.
+fn count() {
+    if COUNTED.fetch_add(1, Ordering::SeqCst) + 1 == LAST.load(Ordering::SeqCst) {
+        let process = std::process::id().to_string();
+        let _ = Command::new("kill").args(["-KILL", &process]).status();
+        // The signal may take a moment, in which nothing else is to happen.
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Where a statement that has run is told of.
+const STATEMENT: &str = "sqlx::query";
+
+/// Where the messaging service tells what it does: that an attempt was written down and that
+/// one has ended are points too, between the transactions.
+const SERVICE: &str = "vestibule_messaging";
+
+/// What a claim enters in PostgreSQL.
+const POSTGRES_CLAIM: &str = ".records (caller, key, fingerprint";
 
 /// After how many statements the process ends; never where it is zero.
 static LAST: AtomicU64 = AtomicU64::new(0);

@@ -56,24 +56,19 @@ impl Client {
         token: &Secret,
         timeouts: Timeouts,
     ) -> Result<Self, ClientError> {
-        // The TLS library takes its cryptography from the process; who came first, wins.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self::over(http(timeouts), base_url, version, token)
+    }
+
+    fn over(
+        http: reqwest::ClientBuilder,
+        base_url: &str,
+        version: &str,
+        token: &Secret,
+    ) -> Result<Self, ClientError> {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
             .map_err(|_| ClientError::Token)?;
         authorization.set_sensitive(true);
-        let http = reqwest::Client::builder()
-            .connect_timeout(timeouts.connect)
-            .timeout(timeouts.whole)
-            .redirect(reqwest::redirect::Policy::none())
-            // Whether a message may be sent again is decided in one place, and not here.
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            // Connections are kept for the next message, but not for one that comes after
-            // Meta has most likely closed them.
-            .pool_idle_timeout(IDLE)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(ClientError::Http)?;
+        let http = http.build().map_err(ClientError::Http)?;
         let base = format!("{}/{version}/", base_url.trim_end_matches('/')).into();
         Ok(Self {
             http,
@@ -130,6 +125,23 @@ impl fmt::Debug for Client {
     }
 }
 
+/// Connections that repeat nothing by themselves.
+fn http(timeouts: Timeouts) -> reqwest::ClientBuilder {
+    // The TLS library takes its cryptography from the process; who came first, wins.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .connect_timeout(timeouts.connect)
+        .timeout(timeouts.whole)
+        .redirect(reqwest::redirect::Policy::none())
+        // Whether a message may be sent again is decided in one place, and not here.
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        // Connections are kept for the next message, but not for one that comes after
+        // Meta has most likely closed them.
+        .pool_idle_timeout(IDLE)
+        .tcp_nodelay(true)
+}
+
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
@@ -137,7 +149,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// Whether an error proves that nothing of the request was acted on: there was no
 /// connection, the one that was reused had ended before anything was written to it, or
-/// HTTP/2 says that the stream was never looked at (RFC 9113 §8.7).
+/// the server says over HTTP/2 that it never looked at the stream, by refusing it or by
+/// ending the connection with a stream before it (RFC 9113 §8.7).
 fn is_unsent(error: &reqwest::Error) -> bool {
     if error.is_connect() || error.is_builder() {
         return true;
@@ -150,7 +163,9 @@ fn is_unsent(error: &reqwest::Error) -> bool {
             return true;
         }
         if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            // A stream that GOAWAY spares fails as the connection does, with no word of it.
+            return error.is_remote() && (is_refused || error.is_go_away());
         }
         cause = error.source();
     }
@@ -165,6 +180,9 @@ const ANSWER_MAX: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -277,6 +295,35 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn over_http_2_only_the_servers_word_proves_that_nothing_was_sent() {
+        let reset = |code| frame(3, 1, &u32::to_be_bytes(code));
+        let go_away =
+            |last: u32, code: u32| frame(7, 0, &[last.to_be_bytes(), code.to_be_bytes()].concat());
+        for (case, answer, want) in [
+            ("REFUSED_STREAM", reset(7), Reply::NotSent),
+            ("INTERNAL_ERROR", reset(2), Reply::Lost),
+            ("CANCEL", reset(8), Reply::Lost),
+            ("GOAWAY before us", go_away(0, 0), Reply::NotSent),
+            ("calm down", go_away(0, 11), Reply::NotSent),
+            ("GOAWAY after us", go_away(1, 0), Reply::Lost),
+            ("a fault after us", go_away(1, 2), Reply::Lost),
+            ("a frame that is wrong", frame(7, 0, &[0; 4]), Reply::Lost),
+            ("an end", Vec::new(), Reply::Lost),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base = format!("http://{}/", listener.local_addr().unwrap());
+            let http = http(TIMEOUTS).http2_prior_knowledge();
+            let client = Client::over(http, &base, "v25.0", &Secret::new("canary")).unwrap();
+            let requests = Arc::new(AtomicUsize::new(0));
+            let server = tokio::spawn(refuse(listener, answer, Arc::clone(&requests)));
+            let reply = client.send("10", Bytes::from_static(b"{}")).await;
+            assert_eq!(reply, want, "{case}");
+            assert_eq!(requests.load(Ordering::SeqCst), 1, "{case}");
+            server.abort();
+        }
+    }
+
     #[test]
     fn debug_shows_no_token() {
         let client = Client::new("http://x", "v25.0", &Secret::new("canary"), TIMEOUTS).unwrap();
@@ -292,6 +339,37 @@ mod tests {
         let request = request(&mut stream).await;
         stream.write_all(answer.as_bytes()).await.unwrap();
         request
+    }
+
+    /// Reads whole requests over HTTP/2, counts them, answers each with these bytes, and
+    /// closes.
+    async fn refuse(listener: TcpListener, answer: Vec<u8>, requests: Arc<AtomicUsize>) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).await.unwrap();
+            stream.write_all(&frame(4, 0, &[])).await.unwrap();
+            loop {
+                let mut head = [0; 9];
+                stream.read_exact(&mut head).await.unwrap();
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                let mut payload = vec![0; length as usize];
+                stream.read_exact(&mut payload).await.unwrap();
+                // The frame of data that ends the stream: nothing was left unsent.
+                if head[3] == 0 && head[4] & 1 == 1 {
+                    break;
+                }
+            }
+            requests.fetch_add(1, Ordering::SeqCst);
+            stream.write_all(&answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    }
+
+    /// A frame of HTTP/2 without flags (RFC 9113 §4.1).
+    fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, 0, 0, 0, 0, stream][..], payload].concat()
     }
 
     async fn request(stream: &mut TcpStream) -> String {

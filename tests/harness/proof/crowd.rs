@@ -27,6 +27,17 @@ pub struct Told {
     pub id: String,
 }
 
+/// What a customer wrote.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Who.
+    pub user: String,
+    /// The message's id.
+    pub id: String,
+    /// Until when the window is open for it.
+    pub until: String,
+}
+
 // === impl Crowd ===
 
 impl Crowd {
@@ -41,17 +52,28 @@ impl Crowd {
     }
 
     /// Every customer writes once, and the service has heard of all of them.
-    pub async fn open_windows(&self, site: &Site) {
+    pub async fn open_windows(&self, site: &Site) -> Vec<Written> {
+        let mut written = Vec::with_capacity(self.customers());
         for customer in 0..self.customers() {
             let user = customer_of(customer);
-            site.tell("inbound", &json!({"user": user, "text": "Hello"}))
-                .await;
+            let hello = json!({"user": user, "text": "Hello"});
+            let told = site.tell("inbound", &hello).await;
+            let id = told["wamid"].as_str().map(Into::into);
+            written.push(Written {
+                user,
+                id: id.expect("a message has an id"),
+                until: String::new(),
+            });
         }
-        for customer in 0..self.customers() {
-            while !self.is_open(&customer_of(customer)).await {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+        for one in &mut written {
+            one.until = loop {
+                match self.open_until(&one.user).await {
+                    Some(until) => break until,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            };
         }
+        written
     }
 
     /// Sends everything, so many at a time; returns what each client was told.
@@ -102,8 +124,22 @@ impl Crowd {
     ///
     /// # Panics
     ///
-    /// Where it is never answered.
+    /// Where it is never answered, or refused.
     pub async fn send_as(&self, turn: usize, delivery: &Value) -> Told {
+        let told = self.offer(turn, delivery).await;
+        told.unwrap_or_else(|refusal| panic!("message {turn}: {refusal}"))
+    }
+
+    /// The same, which may be refused for good.
+    ///
+    /// # Errors
+    ///
+    /// The code of the refusal.
+    ///
+    /// # Panics
+    ///
+    /// Where it is never answered.
+    pub async fn offer(&self, turn: usize, delivery: &Value) -> Result<Told, String> {
         let (path, mut body) = self.order(turn);
         body["delivery"] = delivery.clone();
         let mut tries = 0;
@@ -121,11 +157,14 @@ impl Crowd {
                 match (status, answer) {
                     (202, Ok(accepted)) => {
                         let id = accepted["id"].as_str().expect("it has an id");
-                        return Told { id: id.to_owned() };
+                        return Ok(Told { id: id.to_owned() });
                     }
                     // Nothing was executed, or somebody is at it: again.
                     (409 | 500 | 503, _) | (_, Err(_)) => {}
-                    (status, Ok(refusal)) => panic!("{status}: {refusal}"),
+                    (_, Ok(refusal)) => {
+                        let code = refusal["error"]["code"].as_str().map(Into::into);
+                        return Err(code.unwrap_or_else(|| refusal.to_string()));
+                    }
                 }
             }
             tries += 1;
@@ -168,12 +207,17 @@ impl Crowd {
 
     /// Whether a customer's window is open, as the service knows it.
     pub async fn is_open(&self, user: &str) -> bool {
+        self.open_until(user).await.is_some()
+    }
+
+    /// Until when it is, where it is open.
+    pub async fn open_until(&self, user: &str) -> Option<String> {
         let target = format!("/v1/whatsapp/windows?agent_id={AGENT}&to=%2B{user}");
-        let Some(answer) = self.get(&target).await else {
-            return false;
-        };
-        let windows = answer.json::<Value>().await.unwrap_or_default();
-        windows["windows"][0]["is_open"] == true
+        let answer = self.get(&target).await?;
+        let windows = answer.json::<Value>().await.ok()?;
+        let window = &windows["windows"][0];
+        (window["is_open"] == true).then_some(())?;
+        window["open_until"].as_str().map(Into::into)
     }
 
     async fn get(&self, target: &str) -> Option<reqwest::Response> {

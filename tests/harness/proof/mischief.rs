@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::Site;
+use super::crowd::Written;
 
 /// What was done.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Done {
     pub(super) kills: usize,
     pub(super) faults: usize,
@@ -22,17 +23,29 @@ pub(super) struct Done {
 pub(super) async fn make<T>(
     site: &mut Site,
     sending: &JoinHandle<T>,
+    written: &[Written],
     kills: usize,
     random: &mut StdRng,
 ) -> Done {
     let faults = faults();
-    let mut done = Done::default();
+    let mut done = Done {
+        kills: 0,
+        faults: 1,
+    };
+    // P7 is about these, whatever is drawn.
+    let lost = json!({"fault": "process_then_reset", "times": 5});
+    site.tell("faults", &lost).await;
     while !sending.is_finished() || done.kills < kills {
         for _ in 0..random.random_range(1..4) {
             let fault = faults.choose(random).expect("there are faults");
             site.tell("faults", fault).await;
             done.faults += 1;
         }
+        // P6: what came before may come again, and whoever took it for a message of its own
+        // would take the time that it shows now.
+        let one = written.choose(random).expect("somebody wrote");
+        let again = json!({"user": one.user, "id": one.id, "text": "Hello"});
+        site.tell("inbound", &again).await;
         if done.kills < kills && random.random_bool(0.3) {
             site.kill(random.random_range(0..2));
             done.kills += 1;

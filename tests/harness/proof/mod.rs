@@ -16,7 +16,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-pub use self::crowd::{Crowd, Told, customer_of};
+pub use self::crowd::{Crowd, Told, Written, customer_of};
 pub use self::site::Site;
 pub use self::verdict::Ledger;
 
@@ -63,6 +63,14 @@ pub struct Summary {
     pub wrong_state: usize,
     /// Free-form texts that were accepted outside of their window.
     pub outside_window: usize,
+    /// Customers who wrote once, and whose window is another's than that message's: it was
+    /// handled again, or forgotten.
+    pub moved_windows: usize,
+    /// Messages whose answer was lost, of which something was told, and of which nobody
+    /// knows for all that whether they were sent.
+    pub unadopted: usize,
+    /// Those that are known by what was told of them.
+    pub adopted: usize,
     /// Messages that were read.
     pub read: usize,
     /// Messages of which nobody can tell whether they were sent; the client is told so.
@@ -78,14 +86,15 @@ pub async fn run(plan: Plan) -> Summary {
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut site = Site::start(plan.engine, &mut random).await;
     let crowd = Crowd::new(&site, plan.messages);
-    crowd.open_windows(&site).await;
+    let written = crowd.open_windows(&site).await;
     let sending = tokio::spawn(crowd.clone().send_all());
-    let done = mischief::make(&mut site, &sending, plan.kills, &mut random).await;
+    let done = mischief::make(&mut site, &sending, &written, plan.kills, &mut random).await;
     let told = sending.await.expect("every client is answered");
     site.calm_down().await;
     let ends = verdict::settle(&site, &told).await;
     let ledger = Ledger::read(&site).await;
     let mut summary = verdict::judge(&ledger, &ends);
+    summary.moved_windows = verdict::moved(&crowd, &written).await;
     summary.engine = plan.engine.as_str();
     summary.seed = plan.seed;
     summary.kills = done.kills;
@@ -110,7 +119,8 @@ impl Engine {
 impl Summary {
     /// Whether everything was as it must be.
     pub const fn is_clean(&self) -> bool {
-        self.lost + self.sent_twice + self.wrong_state + self.outside_window == 0
+        let of_messages = self.lost + self.sent_twice + self.wrong_state + self.unadopted;
+        of_messages + self.outside_window + self.moved_windows == 0
     }
 }
 
@@ -119,7 +129,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "store={} seed={} messages={} kills={} faults={} lost={} sent_twice={} wrong_state={} \
-             outside_window={} read={} unknown={}",
+             outside_window={} moved_windows={} unadopted={} adopted={} read={} unknown={}",
             self.engine,
             self.seed,
             self.messages,
@@ -129,6 +139,9 @@ impl fmt::Display for Summary {
             self.sent_twice,
             self.wrong_state,
             self.outside_window,
+            self.moved_windows,
+            self.unadopted,
+            self.adopted,
             self.read,
             self.unknown,
         )

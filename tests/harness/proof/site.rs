@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -20,7 +21,7 @@ pub struct Site {
     pub(super) http: reqwest::Client,
     pub(super) control: String,
     replicas: Vec<Replica>,
-    postgres: Option<PostgresServer>,
+    postgres: Option<Arc<PostgresServer>>,
     _simulator: Process,
     _folder: TempDir,
 }
@@ -51,6 +52,27 @@ impl Site {
     ///
     /// Where a process does not start.
     pub async fn paced(engine: Engine, per_second: u32, random: &mut StdRng) -> Self {
+        let postgres = (engine == Engine::Postgres).then(|| Arc::new(PostgresServer::start()));
+        let count = if postgres.is_some() { 2 } else { 1 };
+        Self::open(postgres, count, per_second, random).await
+    }
+
+    /// One process and nobody who stands in for it; PostgreSQL is the one that all share.
+    ///
+    /// # Panics
+    ///
+    /// Where a process does not start.
+    pub async fn alone(engine: Engine, random: &mut StdRng) -> Self {
+        let postgres = (engine == Engine::Postgres).then(PostgresServer::shared);
+        Self::open(postgres, 1, 1000, random).await
+    }
+
+    async fn open(
+        postgres: Option<Arc<PostgresServer>>,
+        count: usize,
+        per_second: u32,
+        random: &mut StdRng,
+    ) -> Self {
         let folder = TempDir::new().expect("the system has a temporary folder");
         Setup::new().write_keys(&folder.path().join("keys.json"));
         let world = folder.path().join("world.toml");
@@ -66,12 +88,10 @@ impl Site {
         let said: Value = serde_json::from_str(&line).expect("it says where it is");
         let meta = said["url"].as_str().expect("it has an address").to_owned();
         let control = said["control_url"].as_str().expect("and another");
-        let postgres = (engine == Engine::Postgres).then(PostgresServer::start);
         let database = match &postgres {
             Some(server) => server.database(),
             None => "m.db".to_owned(),
         };
-        let count = if postgres.is_some() { 2 } else { 1 };
         let replicas = (0..count)
             .map(|n| Replica::start(&folder, n, &database, &meta, per_second))
             .collect::<Vec<_>>();
@@ -139,7 +159,7 @@ impl Site {
         has_ended
     }
 
-    /// Ends every connection to the database, where it is a server.
+    /// Ends every connection to the database, where it is a server of the run's own.
     pub fn disconnect(&self) {
         if let Some(postgres) = &self.postgres {
             postgres.sql(
@@ -156,14 +176,66 @@ impl Site {
         answer.json().await.expect("it answers in JSON")
     }
 
-    /// Tells the control plane.
-    pub async fn tell(&self, what: &str, body: &Value) {
+    /// Tells the control plane; returns what it says to that.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not do it.
+    pub async fn tell(&self, what: &str, body: &Value) -> Value {
         let request = self.http.post(format!("{}/{what}", self.control));
         let answer = request.json(body).send().await;
         let answer = answer.expect("the simulator answers");
         let status = answer.status();
         let text = answer.text().await.unwrap_or_default();
         assert!(status.is_success(), "{what} {body}: {text}");
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Takes all faults back.
+    ///
+    /// # Panics
+    ///
+    /// Where the simulator does not answer.
+    pub async fn forgive(&self) {
+        let url = format!("{}/faults", self.control);
+        let cleared = self.http.delete(url).send().await;
+        cleared.expect("the simulator answers");
+    }
+
+    /// How often Meta has refused a send with this code.
+    ///
+    /// # Panics
+    ///
+    /// Where the simulator does not answer.
+    pub async fn refusals(&self, code: u32) -> u64 {
+        let answer = self.http.get(format!("{}/metrics", self.control)).send();
+        let text = answer.await.expect("the simulator answers").text().await;
+        let text = text.expect("its counts are text");
+        let name = format!("cloud_api_simulator_refused_total{{code=\"{code}\"}} ");
+        let count = text.lines().find_map(|line| line.strip_prefix(&name));
+        count.map_or(0, |count| count.parse().expect("a count is a number"))
+    }
+
+    /// Runs a command of an operator's beside the first replica; returns the lines of JSON
+    /// that it prints.
+    ///
+    /// # Panics
+    ///
+    /// Where it fails.
+    pub fn operate(&self, command: &[&str]) -> Vec<Value> {
+        let output = Command::new(binary("messaging"))
+            .args(command)
+            .arg("--config")
+            .arg(&self.replicas[0].config)
+            .output()
+            .expect("the binary was found just now");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {told}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        lines.collect()
     }
 
     /// Tells the service whatever waits to be told again.
@@ -173,9 +245,7 @@ impl Site {
 
     /// Takes all faults back, and waits until nothing is on its way any more.
     pub(super) async fn calm_down(&self) {
-        let url = format!("{}/faults", self.control);
-        let cleared = self.http.delete(url).send().await;
-        cleared.expect("the simulator answers");
+        self.forgive().await;
         let quiet = async {
             // What is on its way is told soon; what was not taken is told again at once.
             while self.ask("healthz").await["waiting"] != 0 {
@@ -253,7 +323,7 @@ batch_ms = 10
 
 [[app]]
 id = "1001"
-secrets = ["demo-app-secret"]
+secrets = ["demo-app-secret", "demo-app-secret-of-before"]
 verify_token = "demo-verify-token"
 
 [[waba]]
@@ -292,7 +362,7 @@ brand     = "mk"
 base_url     = "{meta}"
 version      = "v25.0"
 token        = "demo-access-token"
-app_secrets  = ["demo-app-secret"]
+app_secrets  = ["demo-app-secret", "demo-app-secret-of-before"]
 verify_token = "demo-verify-token"
 
 [delivery]

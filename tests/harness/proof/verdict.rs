@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::crowd::{Crowd, Told};
+use super::crowd::{Crowd, Told, Written};
 use super::{REST, Site, Summary};
 
 /// What the simulator accepted, by message.
@@ -20,6 +20,7 @@ struct Row {
     told: Vec<String>,
     failed_with: Option<u64>,
     was_allowed: bool,
+    was_answered: bool,
 }
 
 /// Where a message came to rest.
@@ -35,6 +36,12 @@ impl Ledger {
     /// How often a message was accepted.
     pub fn accepted(&self, id: &str) -> usize {
         self.accepted.get(id).map_or(0, Vec::len)
+    }
+
+    /// How many free-form texts were accepted outside of their window.
+    pub fn outside_window(&self) -> usize {
+        let rows = self.accepted.values().flatten();
+        rows.filter(|row| !row.was_allowed).count()
     }
 
     /// Reads it.
@@ -53,6 +60,7 @@ impl Ledger {
                 told: told.filter_map(Value::as_str).map(Into::into).collect(),
                 failed_with: row["failed_with"].as_u64(),
                 was_allowed: row["type"] != "text" || row["is_window_open"] == true,
+                was_answered: row["response_fate"] == "answered",
             });
         }
         ledger
@@ -122,9 +130,29 @@ pub(super) fn judge(ledger: &Ledger, ends: &[End]) -> Summary {
             message.is_some_and(|message| message["status"] == "read")
         }),
         wrong_state: count(&|end| is_wrong(ledger, end)),
-        outside_window: rows().flatten().filter(|row| !row.was_allowed).count(),
+        outside_window: ledger.outside_window(),
+        moved_windows: 0,
+        unadopted: count(&|end| is_told_of(ledger, end) && is_unknown(end)),
+        adopted: count(&|end| is_told_of(ledger, end) && !is_unknown(end)),
         unknown: count(&|end| is_unknown(end)),
     }
+}
+
+/// P6: customers whose window is no longer the one of the only message that they wrote.
+#[expect(
+    clippy::print_stderr,
+    reason = "whoever runs the proof looks for these"
+)]
+pub(super) async fn moved(crowd: &Crowd, written: &[Written]) -> usize {
+    let mut moved = 0;
+    for one in written {
+        let until = crowd.open_until(&one.user).await;
+        if until.as_ref() != Some(&one.until) {
+            eprintln!("{one:?}: the window is open until {until:?}");
+            moved += 1;
+        }
+    }
+    moved
 }
 
 /// P1. One that Meta itself called failed, of a fault that passes, may be sent again (T11): it
@@ -170,6 +198,14 @@ fn is_wrong(ledger: &Ledger, end: &End) -> bool {
         }
         None => !is_unknown(end) && status != "sent",
     }
+}
+
+/// P7: the answer to its send was lost, and a status was told that bears its token, which a
+/// failure need not.
+fn is_told_of(ledger: &Ledger, end: &End) -> bool {
+    let rows = ledger.accepted.get(&end.id).into_iter().flatten();
+    let mut lost = rows.filter(|row| !row.was_answered);
+    lost.any(|row| row.told.iter().any(|word| word != "failed"))
 }
 
 fn is_unknown(end: &End) -> bool {

@@ -7,6 +7,8 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
+use super::until;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_costs_what_it_must_and_no_more() {
     let site = Site::start(Engine::Sqlite, &mut StdRng::seed_from_u64(7)).await;
@@ -82,6 +84,40 @@ async fn whoever_prefers_twice_to_never_is_sent_again() {
     }
 }
 
+/// Who cannot connect has sent nothing: whatever the sender prefers, it is sent again, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_never_left_is_sent_as_soon_as_somebody_listens() {
+    let site = Site::start(Engine::Sqlite, &mut StdRng::seed_from_u64(11)).await;
+    let crowd = Crowd::new(&site, 10);
+    let nobody = json!({"fault": "refuse_connect", "ms": null});
+    site.tell("faults", &nobody).await;
+    let told = crowd.send(1).await;
+    let outcomes = || -> Vec<Value> {
+        let shown = site.operate(&["messages", "show", &told.id, "--json"]);
+        let tries = shown[0]["tries"].as_array().cloned().unwrap_or_default();
+        tries.iter().map(|one| one["outcome"].clone()).collect()
+    };
+    let refused = json!("not_sent");
+    until("an attempt finds nobody", async || {
+        outcomes().contains(&refused)
+    })
+    .await;
+    assert_eq!(Ledger::read(&site).await.accepted(&told.id), 0);
+    site.forgive().await;
+    until("it is read", async || {
+        shown_of(&crowd.read(&told.id).await.unwrap_or_default()) == "read"
+    })
+    .await;
+    assert_eq!(Ledger::read(&site).await.accepted(&told.id), 1);
+    let (last, others) = outcomes()
+        .split_last()
+        .map_or_else(Default::default, |(last, others)| {
+            (last.clone(), others.to_vec())
+        });
+    assert_eq!(last, "accepted");
+    assert!(others.iter().all(|one| *one == refused), "{others:?}");
+}
+
 /// The status, or why it failed.
 fn shown_of(message: &Value) -> &str {
     let code = message["error"]["code"].as_str();
@@ -105,6 +141,7 @@ fn rows() -> Vec<(Value, &'static str, usize)> {
             1,
         ),
         (json!({"fault": "keepalive_close"}), "read", 1),
+        (json!({"fault": "h2_goaway"}), "read", 1),
         (json!({"fault": "before_response"}), "read", 1),
         (json!({"fault": "reorder"}), "read", 1),
         (
@@ -120,9 +157,28 @@ fn rows() -> Vec<(Value, &'static str, usize)> {
         ),
         (json!({"fault": "bad_signature"}), "read", 1),
         (json!({"fault": "tampered_body"}), "read", 1),
+        (json!({"fault": "old_secret", "times": 3}), "read", 1),
+        (json!({"fault": "unescaped_body"}), "read", 1),
+        (
+            json!({"fault": "unescaped_body", "signed_anew": true, "times": 3}),
+            "read",
+            1,
+        ),
+        (json!({"fault": "oversize", "times": 3}), "read", 1),
         (json!({"fault": "omit_phone", "times": 3}), "read", 1),
         (json!({"fault": "ts_ms", "times": 3}), "read", 1),
         (json!({"fault": "ts_missing", "times": 3}), "read", 1),
+        (
+            json!({"fault": "ts_future", "ms": 2 * HOUR, "times": 3}),
+            "read",
+            1,
+        ),
+        // Longer than Meta tries to deliver.
+        (
+            json!({"fault": "ts_old", "ms": 960 * HOUR, "times": 3}),
+            "read",
+            1,
+        ),
         (json!({"fault": "unknown_field", "times": 3}), "read", 1),
         // Of the three words one is lost, and the others still tell.
         (json!({"fault": "unknown_status"}), "read", 1),
@@ -145,9 +201,14 @@ fn rows() -> Vec<(Value, &'static str, usize)> {
         (graph(132_001), "template_not_found", 0),
         (graph(130_497), "country_not_allowed", 0),
         (http(400, "<html>"), "rejected", 0),
-        // Nobody can tell whether it was sent, and nobody sends it again.
+        // Nobody can tell whether it was sent, and nobody sends it again. Over HTTP/1.1 the
+        // refused stream is a connection that was reset.
+        (json!({"fault": "h2_refused_stream"}), "outcome_unknown", 0),
         (http(502, "<html>"), "outcome_unknown", 0),
         (http(200, ""), "outcome_unknown", 0),
         (http(200, "{}"), "outcome_unknown", 0),
     ]
 }
+
+/// In milliseconds.
+const HOUR: u64 = 3_600_000;
