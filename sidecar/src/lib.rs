@@ -36,18 +36,25 @@
 //!
 //! On SIGTERM readiness goes off, connections are taken for `drain.lag` more, and the
 //! process ends as soon as nothing is under way, detached work included, or after
-//! `drain.max`.
+//! `drain.max`. Meanwhile each connection ends with an answer that says so.
+//!
+//! `vestibule serve --upgrade` takes the listening sockets over from the process that runs,
+//! which ends once the new one serves. It needs an
+//! [`upgrade_sock`](config::Config::upgrade_sock), and a store that two processes share.
 
 mod admin;
 pub mod config;
 mod connection;
+mod gate;
 mod gauges;
+mod handover;
 mod hop_by_hop;
 pub mod keys;
 mod lifecycle;
 mod listen;
 mod sidecar;
 mod socket;
+mod sockets;
 mod stack;
 mod start;
 pub mod upstream;

@@ -38,6 +38,7 @@ mod limits;
 mod route;
 mod store;
 mod timeouts;
+mod upgrade;
 mod value;
 
 use std::path::{Path, PathBuf};
@@ -69,6 +70,10 @@ pub struct Config {
     /// `counters`: where requests are counted, if not in the store: a Redis beside a
     /// `postgres://` store, which otherwise counts in memory.
     pub counters: Option<Store>,
+    /// `upgrade_sock`: the path of a Unix socket on which this process hands its listening
+    /// sockets over to one that is started with `--upgrade`; none by default. It needs a
+    /// store that two processes may share.
+    pub upgrade_sock: Option<PathBuf>,
     /// `error_format`: how refusals are written; the envelope by default.
     pub error_format: ErrorFormat,
     /// `threads`: workers of the listener; by default one for each processor that the
@@ -125,7 +130,7 @@ impl Config {
         let file = file.as_ref();
         let folder = file.parent().unwrap_or_else(|| Path::new(""));
         let mut top = Source { file, text }.parse()?;
-        let config = Self {
+        let mut config = Self {
             file: file.to_owned(),
             listen: top
                 .require("listen", "an address like \"0.0.0.0:8080\"")?
@@ -141,6 +146,7 @@ impl Config {
                 Some(entry) => Store::parse(entry, folder)?,
                 None => Store::beside(folder),
             },
+            upgrade_sock: None,
             counters: match top.take("counters") {
                 Some(entry) => Some(Store::parse(entry, folder)?),
                 None => None,
@@ -168,6 +174,9 @@ impl Config {
                 .map(Route::parse)
                 .collect::<Result<_, _>>()?,
         };
+        if let Some(entry) = top.take("upgrade_sock") {
+            config.upgrade_sock = Some(upgrade::parse(entry, folder, &config.store)?);
+        }
         top.finish()?;
         Ok(config)
     }

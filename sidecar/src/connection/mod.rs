@@ -8,8 +8,11 @@
 //! | the client to read its answer | `write` |
 //!
 //! HTTP/1.1, and HTTP/2 with prior knowledge where it is on, are told apart by the first
-//! bytes. Once `draining` turns true a connection takes no further request: an idle one is
-//! closed, a busy one after its answer.
+//! bytes.
+//!
+//! A connection that is to leave says so with an answer, `Connection: close` on HTTP/1.1 and
+//! `GOAWAY` on HTTP/2, so that no client sends into its end. Only where the time for that is
+//! over is an idle one closed.
 
 mod pace;
 mod service;
@@ -36,6 +39,7 @@ use self::pace::{Bounds, Pace};
 use self::service::Serve;
 use self::stream::{Opening, Paced, Protocol};
 use crate::config::{Config, Limits, Timeouts};
+use crate::gate::Leave;
 
 /// Who is at the other end of a connection, in the extensions of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +87,7 @@ impl Http {
         mut io: I,
         peer: Peer,
         stack: S,
-        draining: watch::Receiver<bool>,
+        leave: watch::Receiver<Leave>,
     ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -92,7 +96,7 @@ impl Http {
         B: http_body::Body<Data: From<Bytes> + Send> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Some((opening, protocol)) = self.open(&mut io, draining.clone()).await else {
+        let Some((opening, protocol)) = self.open(&mut io, leave.clone()).await else {
             return;
         };
         let pace = Pace::new(protocol == Protocol::Http2, Instant::now());
@@ -100,11 +104,11 @@ impl Http {
         let io = TokioIo::new(Paced::new(io, opening, pace.clone()));
         match (protocol, &self.http2) {
             (Protocol::Http2, Some(http2)) => {
-                self.drive(http2.serve_connection(io, serve), &pace, draining)
+                self.drive(http2.serve_connection(io, serve), &pace, leave)
                     .await;
             }
             _ => {
-                self.drive(self.http1.serve_connection(io, serve), &pace, draining)
+                self.drive(self.http1.serve_connection(io, serve), &pace, leave)
                     .await;
             }
         }
@@ -114,12 +118,17 @@ impl Http {
     async fn open<I: AsyncRead + Unpin>(
         &self,
         io: &mut I,
-        mut draining: watch::Receiver<bool>,
+        leave: watch::Receiver<Leave>,
     ) -> Option<(Opening, Protocol)> {
+        let fresh_until = Instant::now() + FRESH;
+        let too_late = async {
+            Leave::Now.reached(leave).await;
+            tokio::time::sleep_until(fresh_until).await;
+        };
         let first = timeout(self.first_byte, Opening::read(io));
         let mut opening = tokio::select! {
             first = first => first.ok()?.ok()?,
-            _ = draining.wait_for(|draining| *draining) => return None,
+            () = too_late => return None,
         };
         if self.http2.is_none() {
             return Some((opening, Protocol::Http1));
@@ -133,20 +142,35 @@ impl Http {
         &self,
         connection: C,
         pace: &Pace,
-        mut draining: watch::Receiver<bool>,
+        leave: watch::Receiver<Leave>,
     ) {
+        // A client of HTTP/2 that is sent away comes back at once. Where connections are
+        // still taken, one that has come back stays until they are not.
+        let away = if pace.is_multiplexed() && *leave.borrow() == Leave::Stay {
+            Leave::AfterAnswer
+        } else {
+            Leave::Now
+        };
         let mut connection = pin!(connection);
         let mut overdue = pin!(self.overdue(pace));
-        let mut drain = pin!(draining.wait_for(|draining| *draining));
-        let mut told = false;
+        let mut last = pin!(Leave::AfterAnswer.reached(leave.clone()));
+        let mut end = pin!(away.reached(leave));
+        let (mut is_last, mut told) = (false, false);
         std::future::poll_fn(|cx| {
-            if !told && drain.as_mut().poll(cx).is_ready() {
-                told = true;
-                connection.as_mut().close_gracefully();
+            if !is_last && last.as_mut().poll(cx).is_ready() {
+                is_last = true;
+                pace.leave();
             }
             // What a connection ends with is the client's affair; its requests were logged.
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
+            }
+            if is_last && !told && end.as_mut().poll(cx).is_ready() {
+                told = true;
+                connection.as_mut().close_gracefully();
+                if connection.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
             }
             overdue.as_mut().poll(cx)
         })
@@ -228,6 +252,10 @@ fn http2(limits: &Limits, timeouts: &Timeouts) -> http2::Builder<TokioExecutor> 
         .keep_alive_timeout(timeouts.write);
     builder
 }
+
+/// A connection as young as this is waited for even at the end: its client has not had the
+/// time to send.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Bytes that hyper reads of a body at a time.
 const READ_BUFFER: usize = 64 << 10;

@@ -36,6 +36,8 @@ struct State {
     blocked: Option<Instant>,
     /// On HTTP/2 the bytes between requests may be pings: no byte begins a head.
     multiplexed: bool,
+    /// The next answer is the last.
+    leaving: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +61,18 @@ impl Pace {
             phase,
             blocked: None,
             multiplexed,
+            leaving: false,
         })))
+    }
+
+    /// The next answer is the last.
+    pub(crate) fn leave(&self) {
+        self.with(|state| state.leaving = true);
+    }
+
+    /// Whether many requests share the connection.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.with(|state| state.multiplexed)
     }
 
     /// A request's head is complete.
@@ -89,6 +102,13 @@ impl Pace {
 }
 
 // === impl UnderWay ===
+
+impl UnderWay {
+    /// Whether its answer is to say that the connection ends. HTTP/2 has a frame for that.
+    pub(crate) fn is_last(&self) -> bool {
+        self.0.with(|state| state.leaving && !state.multiplexed)
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {

@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -82,7 +83,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = match ready!(this.call.poll(cx)) {
+        let mut response = match ready!(this.call.poll(cx)) {
             Ok(response) => response.map(Body::inner),
             Err(cause) => {
                 // The layers of this house never fail; a team's own may. An error would make
@@ -95,6 +96,10 @@ where
             .under_way
             .take()
             .expect("a future is not polled after it is ready");
+        if under_way.is_last() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
         Poll::Ready(Ok(response.map(|inner| Counted { inner, under_way })))
     }
 }

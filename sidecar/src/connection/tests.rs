@@ -10,14 +10,14 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_closed() {
-    let (mut client, _drain) = connect();
+    let (mut client, _leave) = connect();
     let waited = until_closed(&mut client).await;
     assert_eq!(waited, Duration::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_dribbles_is_cut_at_its_deadline() {
-    let (mut client, _drain) = connect();
+    let (mut client, _leave) = connect();
     client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let began = Instant::now();
     for line in 0.. {
@@ -39,7 +39,7 @@ async fn a_head_that_dribbles_is_cut_at_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_outlives_the_deadline_of_a_head() {
-    let (mut client, _drain) = connect();
+    let (mut client, _leave) = connect();
     for _ in 0..3 {
         assert!(get(&mut client).await.starts_with("HTTP/1.1 200"));
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -50,7 +50,7 @@ async fn an_idle_connection_outlives_the_deadline_of_a_head() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_answer_is_waited_for() {
-    let (mut client, _drain) = connect();
+    let (mut client, _leave) = connect();
     client
         .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
@@ -62,7 +62,7 @@ async fn a_slow_answer_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_cut() {
-    let (mut client, _drain) = connect();
+    let (mut client, _leave) = connect();
     client
         .write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
@@ -74,27 +74,53 @@ async fn a_client_that_does_not_read_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_closes_an_idle_connection_at_once() {
-    for requests in [0, 1] {
-        let (mut client, drain) = connect();
+async fn at_the_end_an_idle_connection_is_closed_at_once_and_a_fresh_one_soon() {
+    for (requests, want) in [(0, FRESH), (1, Duration::ZERO)] {
+        let (mut client, leave) = connect();
         for _ in 0..requests {
             get(&mut client).await;
         }
-        drain.send_replace(true);
+        leave.send_replace(Leave::Now);
         let waited = until_closed(&mut client).await;
-        assert_eq!(waited, Duration::ZERO, "after {requests} requests");
+        assert_eq!(waited, want, "after {requests} requests");
     }
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fresh_connection_is_answered_even_at_the_end() {
+    let (mut client, leave) = connect();
+    leave.send_replace(Leave::Now);
+    tokio::time::sleep(FRESH / 2).await;
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_to_leave_says_so_with_its_next_answer() {
+    let (mut client, leave) = connect();
+    assert!(!get(&mut client).await.contains("connection: close"));
+    leave.send_replace(Leave::AfterAnswer);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let answer = get(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    until_closed(&mut client).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn draining_lets_a_request_finish() {
-    let (mut client, drain) = connect();
+    let (mut client, leave) = connect();
     client
         .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    drain.send_replace(true);
+    leave.send_replace(Leave::Now);
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -105,12 +131,12 @@ async fn draining_lets_a_request_finish() {
 async fn a_layer_that_fails_is_answered_for() {
     let (client, server) = tokio::io::duplex(PIPE);
     let mut client = client;
-    let (_drain, draining) = watch::channel(false);
+    let (_leave, told) = watch::channel(Leave::Stay);
     let stack = service_fn(|_: Request<Incoming>| async {
         Err::<Response<Full<Bytes>>, _>("a layer's own trouble")
     });
     tokio::spawn(async move {
-        http().serve(server, NOBODY, stack, draining).await;
+        http().serve(server, NOBODY, stack, told).await;
     });
     let answer = get(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
@@ -118,15 +144,13 @@ async fn a_layer_that_fails_is_answered_for() {
     assert!(!answer.contains("trouble"), "{answer}");
 }
 
-fn connect() -> (DuplexStream, watch::Sender<bool>) {
+fn connect() -> (DuplexStream, watch::Sender<Leave>) {
     let (client, server) = tokio::io::duplex(PIPE);
-    let (drain, draining) = watch::channel(false);
+    let (leave, told) = watch::channel(Leave::Stay);
     tokio::spawn(async move {
-        http()
-            .serve(server, NOBODY, service_fn(answer), draining)
-            .await;
+        http().serve(server, NOBODY, service_fn(answer), told).await;
     });
-    (client, drain)
+    (client, leave)
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

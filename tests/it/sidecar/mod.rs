@@ -17,4 +17,5 @@ mod process;
 mod retries;
 mod stores;
 mod streams;
+mod upgrade;
 mod world;
