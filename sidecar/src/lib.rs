@@ -57,6 +57,7 @@ mod socket;
 mod sockets;
 mod stack;
 mod start;
+mod tls;
 pub mod upstream;
 
 pub use self::connection::Peer;

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout};
 use vestibule::StoreKeyring;
 
 use crate::config::Drain;
+use crate::connection::tls::Certificates;
 use crate::gate::{Gate, Leave};
 use crate::gauges::Gauges;
 
@@ -41,6 +42,8 @@ pub(crate) struct Lifecycle {
     gauges: Gauges,
     /// Those that commands may change, once the stack has been built.
     keys: OnceLock<StoreKeyring>,
+    /// What clients are shown, where connections are encrypted.
+    certificates: OnceLock<Arc<Certificates>>,
     drain: Drain,
 }
 
@@ -98,6 +101,7 @@ impl Lifecycle {
             work: OnceLock::new(),
             gauges: Gauges::default(),
             keys: OnceLock::new(),
+            certificates: OnceLock::new(),
             drain,
         })
     }
@@ -121,6 +125,17 @@ impl Lifecycle {
     pub(crate) fn manage(&self, keys: StoreKeyring) {
         // A stack is built once.
         let _ = self.keys.set(keys);
+    }
+
+    /// What clients are shown; reading it anew needs no restart.
+    pub(crate) fn certificates(&self) -> Option<&Arc<Certificates>> {
+        self.certificates.get()
+    }
+
+    /// Clients are shown these.
+    pub(crate) fn show(&self, certificates: Arc<Certificates>) {
+        // A process is bound once.
+        let _ = self.certificates.set(certificates);
     }
 
     /// Requests can be served from here on.

@@ -22,7 +22,7 @@ use pingora_core::services::{Service as PingoraService, ServiceWithDependents, l
 use tower_service::Service;
 
 use crate::config::Address;
-use crate::connection::{Http, Peer};
+use crate::connection::{Http, Peer, tls};
 use crate::gate::{Gate, Leave};
 use crate::handover::Heritage;
 use crate::lifecycle::{Lifecycle, Open, Order};
@@ -197,7 +197,12 @@ where
             }
         };
         match self.role {
-            Role::Edge => self.life.ready(),
+            Role::Edge => {
+                if let Some(certificates) = self.life.certificates() {
+                    tokio::spawn(tls::watch(Arc::downgrade(certificates)));
+                }
+                self.life.ready();
+            }
             Role::Admin => {}
             Role::AdminOfHeir => {
                 self.life.started().await;
@@ -266,8 +271,12 @@ where
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        let peer = Peer {
+            address,
+            is_encrypted: false,
+        };
         let leave = self.leave.clone();
-        self.http.serve(io, Peer { address }, stack, leave).await;
+        self.http.serve(io, peer, stack, leave).await;
         // hyper has kept the connection for as long as it was good.
         None
     }

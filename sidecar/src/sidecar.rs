@@ -14,8 +14,9 @@ use vestibule::clock::{SharedClock, SystemClock};
 use vestibule::entropy::{SharedEntropy, SystemEntropy};
 
 use crate::admin::Admin;
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, ConfigError};
 use crate::connection::Http;
+use crate::connection::tls::Certificates;
 use crate::handover::Heritage;
 use crate::lifecycle::{Lifecycle, Order};
 use crate::listen::{self, Building, Failure, Listen, Manner, Role, Services};
@@ -204,6 +205,9 @@ where
         stack::routes(&self.config)?;
         let life = Lifecycle::new(self.config.drain);
         let failure = Arc::new(Mutex::new(None));
+        if let Some(certificates) = certificates(&self.config)? {
+            life.show(certificates);
+        }
         let Sockets {
             edge,
             admin,
@@ -241,7 +245,8 @@ where
             );
             services.push(Box::new(service));
         }
-        let manner = self.manner();
+        let mut manner = self.manner();
+        manner.http = manner.http.encrypted(life.certificates().cloned());
         let build = {
             let life = Arc::clone(&life);
             move || -> Building<L::Service> { Box::pin(async move { self.build(&life).await }) }
@@ -323,6 +328,16 @@ impl fmt::Debug for Bound {
             .field("admin", &self.admin)
             .finish_non_exhaustive()
     }
+}
+
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, ConfigError> {
+    let Some(tls) = &config.tls else {
+        return Ok(None);
+    };
+    let read = Certificates::read(tls, config.http2);
+    let read =
+        read.map_err(|fault| ConfigError::new(&config.file, tls.line, format!("[tls] {fault}")))?;
+    Ok(Some(read))
 }
 
 /// The names go with the process, but for those under which another one listens: an heir,

@@ -38,6 +38,7 @@ mod limits;
 mod route;
 mod store;
 mod timeouts;
+mod tls;
 mod upgrade;
 mod value;
 
@@ -52,6 +53,7 @@ pub use self::limits::Limits;
 pub use self::route::{Auth, Idempotency, Route};
 pub use self::store::Store;
 pub use self::timeouts::Timeouts;
+pub use self::tls::Tls;
 use self::value::Source;
 
 /// Everything that a sidecar is told.
@@ -79,8 +81,11 @@ pub struct Config {
     /// `threads`: workers of the listener; by default one for each processor that the
     /// process may use.
     pub threads: usize,
-    /// `http2`: whether HTTP/2 with prior knowledge is taken beside HTTP/1.1; true by default.
+    /// `http2`: whether HTTP/2 is taken beside HTTP/1.1, where it is not
+    /// encrypted with prior knowledge; true by default.
     pub http2: bool,
+    /// `[tls]`; by default connections are not encrypted.
+    pub tls: Option<Tls>,
     /// `[keys]`
     pub keys: Keys,
     /// `[identity]`
@@ -147,6 +152,7 @@ impl Config {
                 None => Store::beside(folder),
             },
             upgrade_sock: None,
+            tls: None,
             counters: match top.take("counters") {
                 Some(entry) => Some(Store::parse(entry, folder)?),
                 None => None,
@@ -177,6 +183,7 @@ impl Config {
         if let Some(entry) = top.take("upgrade_sock") {
             config.upgrade_sock = Some(upgrade::parse(entry, folder, &config.store)?);
         }
+        config.tls = Tls::parse(top.section("tls", "[tls]")?, folder)?;
         top.finish()?;
         Ok(config)
     }

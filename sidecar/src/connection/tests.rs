@@ -16,6 +16,35 @@ async fn a_silent_connection_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handshake_that_does_not_come_to_its_end_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["api.test".to_owned()]).unwrap();
+    let file = |name: &str, text| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let files = crate::config::Tls {
+        certificate: file("tls.crt", made.cert.pem()),
+        key: file("tls.key", made.signing_key.serialize_pem()),
+        client_ca: None,
+        line: 1,
+    };
+    let certificates = Certificates::read(&files, true).unwrap();
+    // The first is silent, the other begins with the head of a record of a handshake.
+    for sent in [&[][..], &[22, 3, 1, 1, 0]] {
+        let (mut client, server) = tokio::io::duplex(PIPE);
+        let (_leave, told) = watch::channel(Leave::Stay);
+        let http = http().encrypted(Some(Arc::clone(&certificates)));
+        tokio::spawn(async move {
+            http.serve(server, NOBODY, service_fn(answer), told).await;
+        });
+        client.write_all(sent).await.unwrap();
+        assert_eq!(until_closed(&mut client).await, Duration::from_secs(10));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_that_dribbles_is_cut_at_its_deadline() {
     let (mut client, _leave) = connect();
     client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
@@ -188,6 +217,9 @@ fn http() -> Http {
     Http::new(&Config::parse("test.toml", text).unwrap())
 }
 
-const NOBODY: Peer = Peer { address: None };
+const NOBODY: Peer = Peer {
+    address: None,
+    is_encrypted: false,
+};
 const PIPE: usize = 16 << 10;
 const LARGE: usize = 1 << 20;

@@ -17,5 +17,6 @@ mod process;
 mod retries;
 mod stores;
 mod streams;
+mod tls;
 mod upgrade;
 mod world;
