@@ -22,12 +22,13 @@ use pingora_core::services::{Service as PingoraService, ServiceWithDependents, l
 use tower_service::Service;
 
 use crate::config::Address;
-use crate::connection::{Http, Peer, tls};
+use crate::connection::{Http, Peer};
 use crate::gate::{Gate, Leave};
 use crate::handover::Heritage;
 use crate::lifecycle::{Lifecycle, Open, Order};
 use crate::socket::Socket;
 use crate::start::StartError;
+use crate::tls::Fresh;
 
 /// A listener whose stack is built inside its own runtime, because what it is built of
 /// (stores, watched files) lives there.
@@ -199,7 +200,7 @@ where
         match self.role {
             Role::Edge => {
                 if let Some(certificates) = self.life.certificates() {
-                    tokio::spawn(tls::watch(Arc::downgrade(certificates)));
+                    tokio::spawn(Fresh::watch(Arc::downgrade(certificates)));
                 }
                 self.life.ready();
             }

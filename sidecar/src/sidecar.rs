@@ -16,7 +16,7 @@ use vestibule::entropy::{SharedEntropy, SystemEntropy};
 use crate::admin::Admin;
 use crate::config::{Address, Config, ConfigError};
 use crate::connection::Http;
-use crate::connection::tls::Certificates;
+use crate::connection::tls::{self, Certificates};
 use crate::handover::Heritage;
 use crate::lifecycle::{Lifecycle, Order};
 use crate::listen::{self, Building, Failure, Listen, Manner, Role, Services};
@@ -331,12 +331,12 @@ impl fmt::Debug for Bound {
 }
 
 fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, ConfigError> {
-    let Some(tls) = &config.tls else {
+    let Some(section) = &config.tls else {
         return Ok(None);
     };
-    let read = Certificates::read(tls, config.http2);
-    let read =
-        read.map_err(|fault| ConfigError::new(&config.file, tls.line, format!("[tls] {fault}")))?;
+    let read = tls::read(section, config.http2);
+    let read = read
+        .map_err(|fault| ConfigError::new(&config.file, section.line, format!("[tls] {fault}")))?;
     Ok(Some(read))
 }
 

@@ -42,11 +42,7 @@ where
     M: Layer<Proxy>,
     L: Layer<Core<M::Service>>,
 {
-    let upstream = Upstream::new(config).await;
-    let upstream = upstream.map_err(|source| StartError::Upstream {
-        target: config.upstream.clone(),
-        source,
-    })?;
+    let upstream = Upstream::new(config).await?;
     let proxy = assertion(&config.identity, sources).layer(upstream);
     let store = store(config, sources).await?;
     let api = api(config, sources, life, store.clone())?;

@@ -1,10 +1,16 @@
-//! Certificates and keys out of PEM files, for either side of the sidecar.
+//! Certificates and keys out of PEM files, for either side of the sidecar, taken anew when a
+//! file changes.
+//!
+//! A connection keeps what it was made with; the next one is made with the new files. A file
+//! that is not good, or half written, changes nothing and is told in the log.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -24,6 +30,16 @@ pub(crate) struct TlsFault {
 pub(crate) struct Files {
     digest: Sha256,
 }
+
+/// What was made of files, and is made anew when they change.
+pub(crate) struct Fresh<T> {
+    load: Load<T>,
+    current: ArcSwap<T>,
+    /// Of the files that were looked at last, whether they were good or not.
+    seen: Mutex<Result<[u8; 32], TlsFault>>,
+}
+
+type Load<T> = Box<dyn Fn(&mut Files) -> Result<T, TlsFault> + Send + Sync>;
 
 // === impl TlsFault ===
 
@@ -87,7 +103,76 @@ impl Files {
     }
 }
 
+// === impl Fresh ===
+
+impl<T: Send + Sync + 'static> Fresh<T> {
+    /// Reads the files.
+    pub(crate) fn read(
+        load: impl Fn(&mut Files) -> Result<T, TlsFault> + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, TlsFault> {
+        let mut files = Files::default();
+        let current = ArcSwap::from_pointee(load(&mut files)?);
+        Ok(Arc::new(Self {
+            load: Box::new(load),
+            current,
+            seen: Mutex::new(Ok(files.digest())),
+        }))
+    }
+
+    /// What was read last.
+    pub(crate) fn current(&self) -> Arc<T> {
+        self.current.load_full()
+    }
+
+    /// Reads the files anew. Whether they have changed, for the better.
+    pub(crate) fn reload(&self) -> Result<bool, TlsFault> {
+        let mut files = Files::default();
+        let loaded = (self.load)(&mut files);
+        let digest = files.digest();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match loaded {
+            Ok(_) if *seen == Ok(digest) => Ok(false),
+            Ok(current) => {
+                *seen = Ok(digest);
+                self.current.store(Arc::new(current));
+                tracing::info!("certificates have changed: new connections have the new ones");
+                Ok(true)
+            }
+            Err(fault) => {
+                // Told once, not at every look.
+                if seen.as_ref() != Err(&fault) {
+                    tracing::warn!(%fault, "certificates stay as they were");
+                    *seen = Err(fault.clone());
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// Looks for new files now and then, until nobody uses them.
+    pub(crate) async fn watch(fresh: Weak<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(fresh) = fresh.upgrade() else {
+                return;
+            };
+            // What is wrong was logged.
+            let _ = tokio::task::spawn_blocking(move || fresh.reload()).await;
+        }
+    }
+}
+
+impl<T> fmt::Debug for Fresh<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A private key may be in it.
+        f.write_str("Fresh")
+    }
+}
+
 /// The one that the whole binary uses.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
+
+/// A certificate is renewed days before it ends; a look costs the reading of a few kilobytes.
+const LOOK: Duration = Duration::from_secs(2);

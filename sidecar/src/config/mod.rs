@@ -40,6 +40,7 @@ mod store;
 mod timeouts;
 mod tls;
 mod upgrade;
+mod upstream_tls;
 mod value;
 
 use std::path::{Path, PathBuf};
@@ -54,6 +55,7 @@ pub use self::route::{Auth, Idempotency, Route};
 pub use self::store::Store;
 pub use self::timeouts::Timeouts;
 pub use self::tls::Tls;
+pub use self::upstream_tls::UpstreamTls;
 use self::value::Source;
 
 /// Everything that a sidecar is told.
@@ -86,6 +88,12 @@ pub struct Config {
     pub http2: bool,
     /// `[tls]`; by default connections are not encrypted.
     pub tls: Option<Tls>,
+    /// `upstream_http2`: whether HTTP/2 is spoken to the service; by default what an
+    /// `https://` one prefers, and HTTP/1.1 otherwise. `true` asks for prior knowledge where
+    /// the connection is not encrypted.
+    pub upstream_http2: Option<bool>,
+    /// `[upstream_tls]`: with an `https://` upstream, and only then.
+    pub upstream_tls: Option<UpstreamTls>,
     /// `[keys]`
     pub keys: Keys,
     /// `[identity]`
@@ -153,6 +161,8 @@ impl Config {
             },
             upgrade_sock: None,
             tls: None,
+            upstream_http2: None,
+            upstream_tls: None,
             counters: match top.take("counters") {
                 Some(entry) => Some(Store::parse(entry, folder)?),
                 None => None,
@@ -184,6 +194,12 @@ impl Config {
             config.upgrade_sock = Some(upgrade::parse(entry, folder, &config.store)?);
         }
         config.tls = Tls::parse(top.section("tls", "[tls]")?, folder)?;
+        if let Some(entry) = top.take("upstream_http2") {
+            config.upstream_http2 = Some(entry.flag()?);
+        }
+        let is_https = matches!(config.upstream, Target::Tls(_));
+        let section = top.section("upstream_tls", "[upstream_tls]")?;
+        config.upstream_tls = UpstreamTls::parse(section, folder, is_https)?;
         top.finish()?;
         Ok(config)
     }

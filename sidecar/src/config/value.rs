@@ -164,6 +164,12 @@ impl<'a> Section<'a> {
         sections.collect()
     }
 
+    /// The fault of the section as a whole.
+    pub(super) fn fault(&self, fault: &str) -> ConfigError {
+        let text = format!("{}: {fault}", self.title);
+        ConfigError::new(self.source.file, self.line, text)
+    }
+
     /// The line on which the section begins.
     pub(super) fn line(&self) -> usize {
         self.line

@@ -115,7 +115,7 @@ impl Http {
             return self.serve_decrypted(io, peer, stack, leave).await;
         };
         // In a box, because the two ways together would be twice as large.
-        let shaken = Box::pin(timeout(self.first_byte, certificates.accept(io)));
+        let shaken = Box::pin(timeout(self.first_byte, tls::accept(certificates, io)));
         let shaken = tokio::select! {
             shaken = shaken => shaken,
             () = too_late(leave.clone()) => return,

@@ -30,7 +30,7 @@ async fn a_handshake_that_does_not_come_to_its_end_is_cut() {
         client_ca: None,
         line: 1,
     };
-    let certificates = Certificates::read(&files, true).unwrap();
+    let certificates = tls::read(&files, true).unwrap();
     // The first is silent, the other begins with the head of a record of a handshake.
     for sent in [&[][..], &[22, 3, 1, 1, 0]] {
         let (mut client, server) = tokio::io::duplex(PIPE);

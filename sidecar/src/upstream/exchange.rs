@@ -106,7 +106,11 @@ where
         }
     }
 
-    async fn send_and_read_head(&mut self, head: request::Parts) -> Result<Response<()>, Fault> {
+    async fn send_and_read_head(
+        &mut self,
+        mut head: request::Parts,
+    ) -> Result<Response<()>, Fault> {
+        self.wire.address(&self.session, &mut head);
         self.session.send_head(head).await?;
         // A small body is most often here already: it is sent before anything is read.
         if self.sending.is_open()
@@ -128,7 +132,7 @@ where
 
     async fn pass_on(&mut self, next: Result<Option<Bytes>, Fault>) -> Result<(), Fault> {
         let sent = match next? {
-            Some(data) => self.session.send(&data).await,
+            Some(data) => self.session.send(data).await,
             None => Ok(()),
         };
         let sent = match sent {

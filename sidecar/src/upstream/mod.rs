@@ -14,11 +14,13 @@
 
 mod exchange;
 mod fault;
+mod http2;
 mod idle;
 mod outgoing;
 mod retry;
 mod sending;
 mod streamed;
+mod tls;
 mod wire;
 
 use std::convert::Infallible;
@@ -45,6 +47,7 @@ use self::sending::Sending;
 pub use self::streamed::Streamed;
 use self::wire::Wire;
 use crate::config::Config;
+use crate::start::StartError;
 
 /// The service behind the sidecar. Cheap to clone.
 #[derive(Clone)]
@@ -62,8 +65,9 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// The name of the service cannot be looked up.
-    pub async fn new(config: &Config) -> std::io::Result<Self> {
+    /// The name of the service cannot be looked up, or a file of `[upstream_tls]` is not
+    /// good.
+    pub async fn new(config: &Config) -> Result<Self, StartError> {
         Ok(Self {
             wire: Wire::new(config).await?,
             room: Arc::new(Semaphore::new(config.limits.requests)),

@@ -19,4 +19,5 @@ mod stores;
 mod streams;
 mod tls;
 mod upgrade;
+mod upstream_tls;
 mod world;

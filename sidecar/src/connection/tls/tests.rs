@@ -22,7 +22,7 @@ struct Site {
 async fn a_new_certificate_is_shown_to_new_connections_and_the_old_ones_go_on() {
     let site = Site::new();
     site.renew();
-    let certificates = Certificates::read(&site.files(None), true).unwrap();
+    let certificates = read(&site.files(None), true).unwrap();
     let (mut kept, mut served) = site.connect(&certificates, site.client()).await.unwrap();
     let old = shown(&kept);
     assert_eq!(certificates.reload(), Ok(false), "nothing has changed");
@@ -42,7 +42,7 @@ async fn a_new_certificate_is_shown_to_new_connections_and_the_old_ones_go_on() 
 async fn a_file_that_is_not_good_changes_nothing_and_is_told_once() {
     let site = Site::new();
     site.renew();
-    let certificates = Certificates::read(&site.files(None), true).unwrap();
+    let certificates = read(&site.files(None), true).unwrap();
     let certificate = site.path("tls.crt");
     let good = std::fs::read_to_string(&certificate).unwrap();
     let foreign = KeyPair::generate().unwrap().serialize_pem();
@@ -92,7 +92,7 @@ async fn the_protocol_is_agreed_upon() {
         (false, vec![h2, h1], Ok(Some(h1))),
         (false, vec![h2], Err(())),
     ] {
-        let certificates = Certificates::read(&site.files(None), http2).unwrap();
+        let certificates = read(&site.files(None), http2).unwrap();
         let mut client = site.client();
         client.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         let connected = site.connect(&certificates, client).await;
@@ -108,7 +108,7 @@ async fn a_client_shows_a_certificate_where_one_is_asked_for() {
     let (site, stranger) = (Site::new(), Site::new());
     site.renew();
     std::fs::write(site.path("ca.crt"), site.authority.pem()).unwrap();
-    let certificates = Certificates::read(&site.files(Some("ca.crt")), true).unwrap();
+    let certificates = read(&site.files(Some("ca.crt")), true).unwrap();
     for (who, signed_by, want) in [
         ("nobody", None, false),
         ("one of another authority", Some(&stranger.authority), false),
@@ -131,7 +131,7 @@ async fn a_client_shows_a_certificate_where_one_is_asked_for() {
 async fn a_client_that_names_no_server_or_another_one_is_shown_the_certificate() {
     let site = Site::new();
     site.renew();
-    let certificates = Certificates::read(&site.files(None), true).unwrap();
+    let certificates = read(&site.files(None), true).unwrap();
     let mut client = site.client();
     client.enable_sni = false;
     assert!(site.connect(&certificates, client).await.is_ok());
@@ -140,7 +140,7 @@ async fn a_client_that_names_no_server_or_another_one_is_shown_the_certificate()
 #[test]
 fn what_cannot_be_read_is_named() {
     let site = Site::new();
-    let fault = Certificates::read(&site.files(None), true).unwrap_err();
+    let fault = read(&site.files(None), true).unwrap_err();
     assert!(
         fault
             .to_string()
@@ -148,7 +148,7 @@ fn what_cannot_be_read_is_named() {
         "{fault}"
     );
     site.renew();
-    let fault = Certificates::read(&site.files(Some("ca.crt")), true).unwrap_err();
+    let fault = read(&site.files(Some("ca.crt")), true).unwrap_err();
     assert!(
         fault.to_string().contains("ca.crt: it cannot be read"),
         "{fault}"
@@ -219,7 +219,7 @@ impl Site {
         let name = ServerName::try_from("api.test").unwrap();
         let connector = TlsConnector::from(Arc::new(client));
         let (client, server) =
-            tokio::join!(connector.connect(name, near), certificates.accept(far));
+            tokio::join!(connector.connect(name, near), accept(certificates, far));
         Ok((client?, server?))
     }
 }
