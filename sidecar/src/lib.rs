@@ -45,6 +45,7 @@
 mod admin;
 pub mod config;
 mod connection;
+mod forwarded;
 mod gate;
 mod gauges;
 mod handover;
@@ -52,6 +53,7 @@ mod hop_by_hop;
 pub mod keys;
 mod lifecycle;
 mod listen;
+mod network;
 mod sidecar;
 mod socket;
 mod sockets;
@@ -61,6 +63,8 @@ mod tls;
 pub mod upstream;
 
 pub use self::connection::Peer;
+pub use self::forwarded::ClientAddress;
+pub use self::network::Network;
 pub use self::sidecar::{Running, Sidecar};
 pub use self::stack::{Core, Proxy};
 pub use self::start::StartError;

@@ -35,6 +35,7 @@ mod error;
 mod identity;
 mod keys;
 mod limits;
+mod proxies;
 mod route;
 mod store;
 mod timeouts;
@@ -51,6 +52,7 @@ pub use self::error::ConfigError;
 pub use self::identity::Identity;
 pub use self::keys::{KeySource, Keys};
 pub use self::limits::Limits;
+pub use self::proxies::{Proxies, TrustedField};
 pub use self::route::{Auth, Idempotency, Route};
 pub use self::store::Store;
 pub use self::timeouts::Timeouts;
@@ -86,6 +88,9 @@ pub struct Config {
     /// `http2`: whether HTTP/2 is taken beside HTTP/1.1, where it is not
     /// encrypted with prior knowledge; true by default.
     pub http2: bool,
+    /// `trusted_proxies` and `trusted_field`: whom the sidecar believes when it is told who
+    /// is calling.
+    pub proxies: Proxies,
     /// `[tls]`; by default connections are not encrypted.
     pub tls: Option<Tls>,
     /// `upstream_http2`: whether HTTP/2 is spoken to the service; by default what an
@@ -160,6 +165,7 @@ impl Config {
                 None => Store::beside(folder),
             },
             upgrade_sock: None,
+            proxies: Proxies::default(),
             tls: None,
             upstream_http2: None,
             upstream_tls: None,
@@ -193,6 +199,7 @@ impl Config {
         if let Some(entry) = top.take("upgrade_sock") {
             config.upgrade_sock = Some(upgrade::parse(entry, folder, &config.store)?);
         }
+        config.proxies = Proxies::parse(&mut top)?;
         config.tls = Tls::parse(top.section("tls", "[tls]")?, folder)?;
         if let Some(entry) = top.take("upstream_http2") {
             config.upstream_http2 = Some(entry.flag()?);

@@ -42,7 +42,7 @@ use self::pace::{Bounds, Pace};
 use self::service::Serve;
 use self::stream::{Opening, Paced, Protocol};
 use self::tls::Certificates;
-use crate::config::{Config, Limits, Timeouts};
+use crate::config::{Config, Limits, Proxies, Timeouts};
 use crate::gate::Leave;
 
 /// Who is at the other end of a connection, in the extensions of its requests.
@@ -64,6 +64,7 @@ pub(crate) struct Http {
     http2: Option<http2::Builder<TokioExecutor>>,
     /// None where connections are not encrypted.
     certificates: Option<Arc<Certificates>>,
+    proxies: Arc<Proxies>,
 }
 
 /// A hyper connection of either version.
@@ -87,6 +88,7 @@ impl Http {
             http1: http1(&config.limits),
             http2: config.http2.then(|| http2(&config.limits, timeouts)),
             certificates: None,
+            proxies: Arc::new(config.proxies.clone()),
         }
     }
 
@@ -149,7 +151,7 @@ impl Http {
             return;
         };
         let pace = Pace::new(protocol == Protocol::Http2, Instant::now());
-        let serve = Serve::new(stack, peer, pace.clone());
+        let serve = Serve::new(stack, peer, Arc::clone(&self.proxies), pace.clone());
         let io = TokioIo::new(Paced::new(io, opening, pace.clone()));
         match (protocol, &self.http2) {
             (Protocol::Http2, Some(http2)) => {

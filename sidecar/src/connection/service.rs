@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -18,12 +19,16 @@ use vestibule::{ApiError, Body};
 
 use super::Peer;
 use super::pace::{Pace, UnderWay};
+use crate::config::Proxies;
+use crate::forwarded::Sender;
 
 /// hyper's view of the stack, for one connection.
 #[derive(Debug)]
 pub(crate) struct Serve<S> {
     stack: S,
     peer: Peer,
+    sender: Sender,
+    proxies: Arc<Proxies>,
     pace: Pace,
 }
 
@@ -48,8 +53,14 @@ pin_project! {
 // === impl Serve ===
 
 impl<S> Serve<S> {
-    pub(crate) fn new(stack: S, peer: Peer, pace: Pace) -> Self {
-        Self { stack, peer, pace }
+    pub(crate) fn new(stack: S, peer: Peer, proxies: Arc<Proxies>, pace: Pace) -> Self {
+        Self {
+            stack,
+            peer,
+            sender: Sender::new(peer.address, peer.is_encrypted, &proxies),
+            proxies,
+            pace,
+        }
     }
 }
 
@@ -63,11 +74,16 @@ where
     type Error = Infallible;
     type Future = Answer<S>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Answer<S> {
-        request.extensions_mut().insert(self.peer);
+    fn call(&self, request: Request<Incoming>) -> Answer<S> {
+        let (mut head, body) = request.into_parts();
+        let client = self.sender.client(&head.headers, &self.proxies);
+        self.sender
+            .tell(&mut head.headers, &head.uri, client, self.proxies.field);
+        head.extensions.insert(self.peer);
+        head.extensions.insert(client);
         Answer {
             under_way: Some(self.pace.begin()),
-            call: Oneshot::new(self.stack.clone(), request),
+            call: Oneshot::new(self.stack.clone(), Request::from_parts(head, body)),
         }
     }
 }

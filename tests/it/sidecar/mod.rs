@@ -9,6 +9,7 @@ mod connections;
 mod crash;
 mod drain;
 mod faults;
+mod forwarded;
 mod key_places;
 mod keys;
 mod layers;
