@@ -45,9 +45,11 @@
 mod admin;
 pub mod config;
 mod connection;
+mod failures;
 mod forwarded;
 mod gate;
 mod gauges;
+mod guard;
 mod handover;
 mod hop_by_hop;
 pub mod keys;
@@ -64,6 +66,7 @@ pub mod upstream;
 
 pub use self::connection::Peer;
 pub use self::forwarded::ClientAddress;
+pub use self::guard::Guard;
 pub use self::network::Network;
 pub use self::sidecar::{Running, Sidecar};
 pub use self::stack::{Core, Proxy};

@@ -50,6 +50,19 @@ pub(crate) fn household(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether the address means something within a network alone: a machine of the same house,
+/// or whoever translates addresses for many.
+pub(crate) fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [one, two, ..] = v4.octets();
+            let is_shared = one == 100 && (64..128).contains(&two);
+            v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
 fn masked(address: IpAddr, bits: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => {
@@ -104,6 +117,26 @@ mod tests {
             let network = Network::parse(network).unwrap();
             let is_in = network.contains(address.parse().unwrap());
             assert_eq!(is_in, want, "{address} in {network}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_means_something_in_one_network_alone_is_private() {
+        for (given, want) in [
+            ("10.1.2.3", true),
+            ("172.16.0.1", true),
+            ("192.168.0.1", true),
+            ("127.0.0.1", true),
+            ("169.254.1.1", true),
+            ("100.64.0.1", true),
+            ("100.128.0.1", false),
+            ("203.0.113.1", false),
+            ("::1", true),
+            ("fd00::1", true),
+            ("fe80::1", true),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_private(given.parse().unwrap()), want, "{given}");
         }
     }
 

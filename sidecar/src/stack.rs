@@ -14,6 +14,7 @@ use vestibule::stack::Api;
 use vestibule::{ApiLayer, ErrorFormat, Store, StoreKeyring};
 
 use crate::config::{self, Auth, Config, ConfigError, Idempotency, Identity, KeySource, Route};
+use crate::guard::{Guard, GuardLayer};
 use crate::lifecycle::Lifecycle;
 use crate::start::StartError;
 use crate::upstream::Upstream;
@@ -21,8 +22,8 @@ use crate::upstream::Upstream;
 /// What proxies, and tells the service who is calling.
 pub type Proxy = Assert<Upstream>;
 
-/// The layers of the API around `S`.
-pub type Core<S> = Api<S, Store, StoreKeyring>;
+/// The layers of the API around `S`, and what guards them.
+pub type Core<S> = Guard<Api<S, Store, StoreKeyring>>;
 
 /// What a run may replace.
 #[derive(Clone, Debug)]
@@ -55,7 +56,8 @@ where
             left
         }
     });
-    Ok(outer.layer(api.layer(inner.layer(proxy))))
+    let guard = GuardLayer::new(config, Arc::clone(&sources.clock));
+    Ok(outer.layer(guard.layer(api.layer(inner.layer(proxy)))))
 }
 
 /// Judges the routes of a configuration, without starting anything.

@@ -363,7 +363,7 @@ const LEAVES: [&str; 15] = [
 ];
 
 /// Pure functions over plain data, with the time passed in.
-const DECISIONS: [&str; 24] = [
+const DECISIONS: [&str; 25] = [
     "middleware/src/api_key/digest.rs",
     "middleware/src/api_key/key.rs",
     "middleware/src/api_key/record.rs",
@@ -386,6 +386,7 @@ const DECISIONS: [&str; 24] = [
     "service/src/message/mod.rs",
     "service/src/recipient.rs",
     "service/src/window.rs",
+    "sidecar/src/failures.rs",
     "sidecar/src/forwarded.rs",
     "sidecar/src/network.rs",
 ];

@@ -236,7 +236,7 @@ const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "[limits]\nper_hour = 1",
-        "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, streams",
+        "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, streams, failed_auth_per_minute",
     ),
     (
         "[timeouts]\n\nhead = '5'",

@@ -8,6 +8,7 @@
 mod connections;
 mod crash;
 mod drain;
+mod failures;
 mod faults;
 mod forwarded;
 mod key_places;
