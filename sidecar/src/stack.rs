@@ -44,6 +44,7 @@ where
     L: Layer<Core<M::Service>>,
 {
     let upstream = Upstream::new(config).await?;
+    show_services(&upstream, life);
     let proxy = assertion(&config.identity, sources).layer(upstream);
     let store = store(config, sources).await?;
     let api = api(config, sources, life, store.clone())?;
@@ -58,6 +59,15 @@ where
     });
     let guard = GuardLayer::new(config, Arc::clone(&sources.clock));
     Ok(outer.layer(guard.layer(api.layer(inner.layer(proxy)))))
+}
+
+fn show_services(upstream: &Upstream, life: &Lifecycle) {
+    let services = upstream.clone();
+    life.gauges().show(
+        "vestibule_upstreams_well",
+        "Services behind the sidecar that get requests.",
+        move || services.services().1 as f64,
+    );
 }
 
 /// Judges the routes of a configuration, without starting anything.

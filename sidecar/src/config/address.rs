@@ -49,18 +49,21 @@ impl fmt::Display for Address {
 // === impl Target ===
 
 impl Target {
+    /// What is expected where it is none.
+    pub(super) const WANTED: &str = "a service like \"127.0.0.1:9000\", \"http://app:9000\", \
+        \"https://app:9443\" or \"unix:/run/pod/app.sock\"";
+
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
-        const WANTED: &str = "a service like \"127.0.0.1:9000\", \"http://app:9000\", \"https://app:9443\" or \"unix:/run/pod/app.sock\"";
         if let Some(path) = socket_path(text) {
-            return path.map(Self::Unix).ok_or(WANTED);
+            return path.map(Self::Unix).ok_or(Self::WANTED);
         }
         let encrypted = text.strip_prefix("https://");
         let authority = encrypted.unwrap_or_else(|| text.strip_prefix("http://").unwrap_or(text));
         let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let (host, port) = authority.rsplit_once(':').ok_or(WANTED)?;
+        let (host, port) = authority.rsplit_once(':').ok_or(Self::WANTED)?;
         let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
         if host.is_empty() || host.contains(['/', '@']) || !is_port {
-            return Err(WANTED);
+            return Err(Self::WANTED);
         }
         let authority = authority.to_owned();
         Ok(match encrypted {

@@ -32,6 +32,7 @@
 mod address;
 mod drain;
 mod error;
+mod health;
 mod identity;
 mod keys;
 mod limits;
@@ -49,6 +50,7 @@ use std::path::{Path, PathBuf};
 pub use self::address::{Address, Target};
 pub use self::drain::Drain;
 pub use self::error::ConfigError;
+pub use self::health::Health;
 pub use self::identity::Identity;
 pub use self::keys::{KeySource, Keys};
 pub use self::limits::Limits;
@@ -58,7 +60,7 @@ pub use self::store::Store;
 pub use self::timeouts::Timeouts;
 pub use self::tls::Tls;
 pub use self::upstream_tls::UpstreamTls;
-use self::value::Source;
+use self::value::{Entry, Source};
 
 /// Everything that a sidecar is told.
 #[derive(Clone, Debug)]
@@ -67,8 +69,10 @@ pub struct Config {
     pub file: PathBuf,
     /// `listen`: where clients connect.
     pub listen: Address,
-    /// `upstream`: the service behind the sidecar.
+    /// `upstream`: the service behind the sidecar, or the first of a list of them.
     pub upstream: Target,
+    /// The others, where `upstream` is a list: requests go round those that are well.
+    pub more_upstreams: Vec<Target>,
     /// `admin`: health, readiness and metrics; none by default.
     pub admin: Option<Address>,
     /// `store`: where counters and records are kept; by default in a file beside this one.
@@ -107,6 +111,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[timeouts]`
     pub timeouts: Timeouts,
+    /// `[health]`
+    pub health: Health,
     /// `[drain]`
     pub drain: Drain,
     /// `[[route]]`, in the order of the file.
@@ -148,14 +154,15 @@ impl Config {
         let file = file.as_ref();
         let folder = file.parent().unwrap_or_else(|| Path::new(""));
         let mut top = Source { file, text }.parse()?;
+        let listen = top.require("listen", "an address like \"0.0.0.0:8080\"")?;
+        let listen = listen.text(Address::parse)?;
+        let upstream = top.require("upstream", "a service like \"127.0.0.1:9000\"")?;
+        let (first, more_upstreams) = upstreams(upstream)?;
         let mut config = Self {
             file: file.to_owned(),
-            listen: top
-                .require("listen", "an address like \"0.0.0.0:8080\"")?
-                .text(Address::parse)?,
-            upstream: top
-                .require("upstream", "a service like \"127.0.0.1:9000\"")?
-                .text(Target::parse)?,
+            listen,
+            upstream: first,
+            more_upstreams,
             admin: match top.take("admin") {
                 Some(entry) => Some(entry.text(Address::parse)?),
                 None => None,
@@ -165,6 +172,7 @@ impl Config {
                 None => Store::beside(folder),
             },
             upgrade_sock: None,
+            health: Health::default(),
             proxies: Proxies::default(),
             tls: None,
             upstream_http2: None,
@@ -204,12 +212,23 @@ impl Config {
         if let Some(entry) = top.take("upstream_http2") {
             config.upstream_http2 = Some(entry.flag()?);
         }
-        let is_https = matches!(config.upstream, Target::Tls(_));
+        let is_list = !config.more_upstreams.is_empty();
+        config.health = Health::parse(top.section("health", "[health]")?, is_list)?;
+        let is_https = |target| matches!(target, &Target::Tls(_));
+        let is_https = is_https(&config.upstream) || config.more_upstreams.iter().any(is_https);
         let section = top.section("upstream_tls", "[upstream_tls]")?;
         config.upstream_tls = UpstreamTls::parse(section, folder, is_https)?;
         top.finish()?;
         Ok(config)
     }
+}
+
+/// One service or a list of them: the first, and the others.
+fn upstreams(entry: Entry<'_>) -> Result<(Target, Vec<Target>), ConfigError> {
+    let texts = entry.strings(|text| Target::parse(text).is_ok(), Target::WANTED)?;
+    let mut targets = texts.iter().filter_map(|text| Target::parse(text).ok());
+    let first = targets.next().expect("a list has one at least");
+    Ok((first, targets.collect()))
 }
 
 // === impl ErrorFormat ===
@@ -229,3 +248,5 @@ const THREADS_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transport_tests;

@@ -106,6 +106,13 @@ where
         }
     }
 
+    /// Gives the connection back, if the answer's body is at hand; nobody wants it.
+    pub(super) async fn let_go(mut self) {
+        if self.first_piece().is_ok() && self.is_done() {
+            self.release().await;
+        }
+    }
+
     async fn send_and_read_head(
         &mut self,
         mut head: request::Parts,

@@ -11,14 +11,19 @@
 //! - A request that met a stale connection is sent once more where nothing of it was
 //!   sent, or where a repetition does no harm: the method is idempotent, or the route's
 //!   service de-duplicates.
+//! - Of several services each request goes to the next one that is well; one that keeps
+//!   failing is left out for a while, or until a look at it goes well. A request of which
+//!   nothing was sent goes on to the next.
 
 mod exchange;
 mod fault;
+mod health;
 mod http2;
 mod idle;
 mod outgoing;
 mod retry;
 mod sending;
+mod set;
 mod streamed;
 mod tls;
 mod wire;
@@ -44,15 +49,16 @@ pub use self::fault::Fault;
 use self::fault::{BoxError, Kind};
 use self::retry::Attempt;
 use self::sending::Sending;
+use self::set::{Chosen, Set};
 pub use self::streamed::Streamed;
-use self::wire::Wire;
+use self::wire::Session;
 use crate::config::Config;
 use crate::start::StartError;
 
 /// The service behind the sidecar. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstream {
-    wire: Arc<Wire>,
+    set: Set,
     room: Arc<Semaphore>,
     patience: Duration,
 }
@@ -69,10 +75,15 @@ impl Upstream {
     /// good.
     pub async fn new(config: &Config) -> Result<Self, StartError> {
         Ok(Self {
-            wire: Wire::new(config).await?,
+            set: Set::new(config).await?,
             room: Arc::new(Semaphore::new(config.limits.requests)),
             patience: config.timeouts.body,
         })
+    }
+
+    /// How many services there are, and how many of them get requests.
+    pub fn services(&self) -> (usize, usize) {
+        self.set.count()
     }
 
     async fn proxy<B>(self, request: Request<B>) -> Response<Body<Streamed>>
@@ -111,12 +122,15 @@ impl Upstream {
         let deduplicated = kind == Some(UpstreamKind::Deduplicates);
         let repeatable = retry::is_repeatable(&head.method, deduplicated);
         outgoing::prepare(&mut head, sending.length());
-        let wire = Arc::clone(&self.wire);
-        let session = wire.session().await?;
+        let (chosen, session) = self.set.session().await?;
+        let wire = Arc::clone(&chosen.wire);
         // Only a kept connection can be stale, so only then is the head needed twice.
         let again = session.is_reused().then(|| head.clone());
         let failed = match Exchange::begin(wire, session, head, sending).await {
-            Ok(begun) => return Ok(begun),
+            Ok(begun) => {
+                chosen.note(Ok(()));
+                return Ok(begun);
+            }
             Err(failed) => failed,
         };
         let Failed {
@@ -130,14 +144,31 @@ impl Upstream {
             repeatable,
         };
         let Some(head) = again.filter(|_| retry::may_retry(fault.kind(), attempt)) else {
+            chosen.note(Err(fault.kind()));
             return Err(fault);
         };
         tracing::debug!(fault = %fault, "sent once more: the connection was stale");
         sending.rewind();
-        let wire = Arc::clone(&self.wire);
-        let session = wire.fresh_session().await?;
+        let (chosen, session) = self.again(chosen).await?;
+        let wire = Arc::clone(&chosen.wire);
         let begun = Exchange::begin(wire, session, head, sending).await;
-        begun.map_err(|failed| failed.fault)
+        let begun = begun.map_err(|failed| failed.fault);
+        chosen.note(begun.as_ref().map(drop).map_err(|fault| fault.kind()));
+        begun
+    }
+
+    /// A new connection to the same service; where there is none any more, to another one.
+    async fn again(&self, chosen: Chosen) -> Result<(Chosen, Session), Fault> {
+        match chosen.wire.fresh_session().await {
+            Ok(session) => Ok((chosen, session)),
+            Err(fault) => {
+                chosen.note(Err(fault.kind()));
+                if chosen.is_the_only_one() {
+                    return Err(fault);
+                }
+                self.set.session().await
+            }
+        }
     }
 }
 

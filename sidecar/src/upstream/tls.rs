@@ -31,8 +31,8 @@ pub(super) struct Encrypted<I>(pub(super) TlsStream<I>);
 impl Encryption {
     /// Reads the files; none where the service is not behind TLS. Must be called inside a
     /// runtime, in which one task then looks for new ones.
-    pub(super) fn new(config: &Config) -> Result<Option<Self>, ConfigError> {
-        let (Target::Tls(authority), Some(tls)) = (&config.upstream, &config.upstream_tls) else {
+    pub(super) fn new(config: &Config, target: &Target) -> Result<Option<Self>, ConfigError> {
+        let (Target::Tls(authority), Some(tls)) = (target, &config.upstream_tls) else {
             return Ok(None);
         };
         let at_fault = |text: String| {

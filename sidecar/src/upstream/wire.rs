@@ -62,20 +62,18 @@ enum Carrier {
 
 impl Wire {
     /// Looks the service up; connections are made when they are needed.
-    pub(crate) async fn new(config: &Config) -> Result<Arc<Self>, StartError> {
+    pub(crate) async fn new(config: &Config, target: &Target) -> Result<Arc<Self>, StartError> {
         let timeouts = &config.timeouts;
-        let mut peer = find(&config.upstream)
-            .await
-            .map_err(|source| StartError::Upstream {
-                target: config.upstream.clone(),
-                source,
-            })?;
-        let encryption = Encryption::new(config)?;
+        let mut peer = find(target).await.map_err(|source| StartError::Upstream {
+            target: target.clone(),
+            source,
+        })?;
+        let encryption = Encryption::new(config, target)?;
         let scheme = match &encryption {
             Some(_) => Scheme::HTTPS,
             None => Scheme::HTTP,
         };
-        let authority = match &config.upstream {
+        let authority = match target {
             Target::Tcp(authority) | Target::Tls(authority) => authority.parse().ok(),
             Target::Unix(_) => None,
         };
@@ -109,6 +107,11 @@ impl Wire {
             }
         }
         self.fresh_session().await
+    }
+
+    /// Whether a connection is there that is shared, or can be made.
+    pub(crate) async fn can_be_reached(&self) -> bool {
+        self.pool.take().is_some() || self.fresh_session().await.is_ok()
     }
 
     /// A new connection.

@@ -22,4 +22,5 @@ mod streams;
 mod tls;
 mod upgrade;
 mod upstream_tls;
+mod upstreams;
 mod world;
