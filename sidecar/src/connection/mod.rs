@@ -7,6 +7,7 @@
 //! | the whole head of a request, from its first byte | `head` |
 //! | the next request on a kept connection | `idle` |
 //! | the client to read its answer | `write` |
+//! | the end of an answer, from the head of its request | `request` |
 //!
 //! HTTP/1.1, and HTTP/2 with prior knowledge where it is on, are told apart by the first
 //! bytes.
@@ -84,6 +85,7 @@ impl Http {
                 head: timeouts.head,
                 idle: timeouts.idle,
                 write: timeouts.write,
+                request: timeouts.request,
             },
             http1: http1(&config.limits),
             http2: config.http2.then(|| http2(&config.limits, timeouts)),

@@ -13,6 +13,7 @@ use http::{HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::util::Oneshot;
 use tower_service::Service;
 use vestibule::{ApiError, Body};
@@ -82,7 +83,7 @@ where
         head.extensions.insert(self.peer);
         head.extensions.insert(client);
         Answer {
-            under_way: Some(self.pace.begin()),
+            under_way: Some(self.pace.begin(Instant::now())),
             call: Oneshot::new(self.stack.clone(), Request::from_parts(head, body)),
         }
     }

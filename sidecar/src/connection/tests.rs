@@ -2,7 +2,10 @@
 
 use std::convert::Infallible;
 
-use http_body_util::Full;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tower::service_fn;
 
@@ -103,6 +106,29 @@ async fn a_client_that_does_not_read_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_reads_drop_by_drop_is_cut_at_the_deadline_of_the_whole_request() {
+    let (mut client, _leave) = connect();
+    client
+        .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let began = Instant::now();
+    // Often enough that it is never blocked for long.
+    while let Ok(1..) = client.read(&mut [0; 256]).await {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(
+            began.elapsed() < Duration::from_secs(2 * 3600),
+            "it is still open"
+        );
+    }
+    assert!(
+        began.elapsed() >= Duration::from_secs(3600),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_the_end_an_idle_connection_is_closed_at_once_and_a_fresh_one_soon() {
     for (requests, want) in [(0, FRESH), (1, Duration::ZERO)] {
         let (mut client, leave) = connect();
@@ -182,7 +208,11 @@ fn connect() -> (DuplexStream, watch::Sender<Leave>) {
     (client, leave)
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>) -> Result<Response<Given>, Infallible> {
+    if request.uri().path() == "/endless" {
+        let pieces = stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b'x'; 1024]))));
+        return Ok(Response::new(StreamBody::new(pieces).boxed_unsync()));
+    }
     let body = match request.uri().path() {
         "/slow" => {
             tokio::time::sleep(Duration::from_secs(600)).await;
@@ -191,8 +221,10 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
         "/large" => Full::from(vec![b'x'; LARGE]),
         _ => Full::from("ok"),
     };
-    Ok(Response::new(body))
+    Ok(Response::new(body.boxed_unsync()))
 }
+
+type Given = UnsyncBoxBody<Bytes, Infallible>;
 
 async fn get(client: &mut DuplexStream) -> String {
     client
