@@ -1,6 +1,9 @@
-//! The layer around those of the API: an address that keeps failing to authenticate waits.
+//! The layer around those of the API: what is refused before anything is asked of a store.
 //!
-//! A request is refused before its key is looked at. One without a credential is let pass,
+//! Where this process is late with everything, a share of all requests is refused, so that
+//! the others are answered in time.
+//!
+//! An address that keeps failing to authenticate waits. A request is refused before its key is looked at. One without a credential is let pass,
 //! so that public routes are open to everybody behind an address.
 //!
 //! A private address is most often that of a proxy, and everybody would wait for one: it is
@@ -24,6 +27,7 @@ use vestibule::stack::{Refusal, Unauthenticated};
 use crate::config::Config;
 use crate::failures::Failures;
 use crate::forwarded::ClientAddress;
+use crate::lateness::Lateness;
 use crate::network::{household, is_private};
 
 /// Layer that applies [`Guard`].
@@ -31,13 +35,17 @@ use crate::network::{household, is_private};
 pub(crate) struct GuardLayer {
     /// None where everybody may fail as often as they like.
     watch: Option<Arc<Watch>>,
+    /// None where nothing is refused for it.
+    lateness: Option<Arc<Lateness>>,
 }
 
-/// Middleware that lets an address wait which keeps failing to authenticate.
+/// Middleware that refuses what cannot be answered in time, and lets an address wait which
+/// keeps failing to authenticate.
 #[derive(Clone, Debug)]
 pub struct Guard<S> {
     inner: S,
     watch: Option<Arc<Watch>>,
+    lateness: Option<Arc<Lateness>>,
 }
 
 #[derive(Debug)]
@@ -67,6 +75,7 @@ pin_project! {
 // === impl GuardLayer ===
 
 impl GuardLayer {
+    /// Must be called inside the runtime that is to be watched.
     pub(crate) fn new(config: &Config, clock: SharedClock) -> Self {
         let most = config.limits.failed_auth_per_minute;
         let watch = (most > 0).then(|| {
@@ -76,7 +85,18 @@ impl GuardLayer {
                 knows_proxies: !config.proxies.networks.is_empty() || config.proxies.unix,
             })
         });
-        Self { watch }
+        let bearable = config.shedding.lateness;
+        Self {
+            watch,
+            lateness: (!bearable.is_zero()).then(|| Lateness::watched(bearable)),
+        }
+    }
+
+    /// The share of the requests that is refused because this process is late.
+    pub(crate) fn share(&self) -> f64 {
+        self.lateness
+            .as_ref()
+            .map_or(0.0, |lateness| lateness.share())
     }
 }
 
@@ -87,6 +107,7 @@ impl<S> Layer<S> for GuardLayer {
         Guard {
             inner,
             watch: self.watch.clone(),
+            lateness: self.lateness.clone(),
         }
     }
 }
@@ -106,15 +127,17 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let attempt = self
-            .watch
-            .as_ref()
-            .and_then(|watch| watch.attempt(&request));
-        if let Some(attempt) = &attempt
-            && let Some(wait) = attempt.wait()
-        {
-            let refusal = Refusal(ApiError::too_many_failed_attempts(wait));
-            request.extensions_mut().insert(refusal);
+        let attempt = self.watch.as_ref();
+        let attempt = attempt.and_then(|watch| watch.attempt(&request));
+        let is_late = self.lateness.as_ref().is_some_and(|late| late.refuses());
+        let refusal = if is_late {
+            Some(ApiError::overloaded())
+        } else {
+            let wait = attempt.as_ref().and_then(Attempt::wait);
+            wait.map(ApiError::too_many_failed_attempts)
+        };
+        if let Some(refusal) = refusal {
+            request.extensions_mut().insert(Refusal(refusal));
         }
         GuardFuture {
             inner: self.inner.call(request),

@@ -58,6 +58,12 @@ where
         }
     });
     let guard = GuardLayer::new(config, Arc::clone(&sources.clock));
+    let shown = guard.clone();
+    life.gauges().show(
+        "vestibule_shed_share",
+        "Share of the requests that is refused because the process is late.",
+        move || shown.share(),
+    );
     Ok(outer.layer(guard.layer(api.layer(inner.layer(proxy)))))
 }
 

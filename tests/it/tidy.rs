@@ -363,7 +363,7 @@ const LEAVES: [&str; 15] = [
 ];
 
 /// Pure functions over plain data, with the time passed in.
-const DECISIONS: [&str; 26] = [
+const DECISIONS: [&str; 27] = [
     "middleware/src/api_key/digest.rs",
     "middleware/src/api_key/key.rs",
     "middleware/src/api_key/record.rs",
@@ -389,6 +389,7 @@ const DECISIONS: [&str; 26] = [
     "sidecar/src/failures.rs",
     "sidecar/src/forwarded.rs",
     "sidecar/src/network.rs",
+    "sidecar/src/standing.rs",
     "sidecar/src/upstream/health.rs",
 ];
 

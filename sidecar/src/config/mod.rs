@@ -30,6 +30,7 @@
 //! Files are named relative to the folder of the configuration.
 
 mod address;
+mod connections;
 mod drain;
 mod error;
 mod health;
@@ -38,6 +39,7 @@ mod keys;
 mod limits;
 mod proxies;
 mod route;
+mod shedding;
 mod store;
 mod timeouts;
 mod tls;
@@ -48,6 +50,7 @@ mod value;
 use std::path::{Path, PathBuf};
 
 pub use self::address::{Address, Target};
+use self::connections::upstreams;
 pub use self::drain::Drain;
 pub use self::error::ConfigError;
 pub use self::health::Health;
@@ -56,11 +59,12 @@ pub use self::keys::{KeySource, Keys};
 pub use self::limits::Limits;
 pub use self::proxies::{Proxies, TrustedField};
 pub use self::route::{Auth, Idempotency, Route};
+pub use self::shedding::Shedding;
 pub use self::store::Store;
 pub use self::timeouts::Timeouts;
 pub use self::tls::Tls;
 pub use self::upstream_tls::UpstreamTls;
-use self::value::{Entry, Source};
+use self::value::Source;
 
 /// Everything that a sidecar is told.
 #[derive(Clone, Debug)]
@@ -113,6 +117,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// `[health]`
     pub health: Health,
+    /// `[shedding]`
+    pub shedding: Shedding,
     /// `[drain]`
     pub drain: Drain,
     /// `[[route]]`, in the order of the file.
@@ -173,6 +179,7 @@ impl Config {
             },
             upgrade_sock: None,
             health: Health::default(),
+            shedding: Shedding::default(),
             proxies: Proxies::default(),
             tls: None,
             upstream_http2: None,
@@ -204,31 +211,10 @@ impl Config {
                 .map(Route::parse)
                 .collect::<Result<_, _>>()?,
         };
-        if let Some(entry) = top.take("upgrade_sock") {
-            config.upgrade_sock = Some(upgrade::parse(entry, folder, &config.store)?);
-        }
-        config.proxies = Proxies::parse(&mut top)?;
-        config.tls = Tls::parse(top.section("tls", "[tls]")?, folder)?;
-        if let Some(entry) = top.take("upstream_http2") {
-            config.upstream_http2 = Some(entry.flag()?);
-        }
-        let is_list = !config.more_upstreams.is_empty();
-        config.health = Health::parse(top.section("health", "[health]")?, is_list)?;
-        let is_https = |target| matches!(target, &Target::Tls(_));
-        let is_https = is_https(&config.upstream) || config.more_upstreams.iter().any(is_https);
-        let section = top.section("upstream_tls", "[upstream_tls]")?;
-        config.upstream_tls = UpstreamTls::parse(section, folder, is_https)?;
+        config.read_connections(&mut top, folder)?;
         top.finish()?;
         Ok(config)
     }
-}
-
-/// One service or a list of them: the first, and the others.
-fn upstreams(entry: Entry<'_>) -> Result<(Target, Vec<Target>), ConfigError> {
-    let texts = entry.strings(|text| Target::parse(text).is_ok(), Target::WANTED)?;
-    let mut targets = texts.iter().filter_map(|text| Target::parse(text).ok());
-    let first = targets.next().expect("a list has one at least");
-    Ok((first, targets.collect()))
 }
 
 // === impl ErrorFormat ===

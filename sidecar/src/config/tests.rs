@@ -195,7 +195,7 @@ fn parse_as(file: &str, text: &str) -> Result<Config, ConfigError> {
 const FAULTS: &[(&str, &str)] = &[
     (
         "listem = 1",
-        "c.toml:3: unknown key 'listem' at the top; expected one of: listen, upstream, admin, store, counters, error_format, threads, http2, keys, identity, limits, timeouts, drain, route, upgrade_sock, trusted_proxies, trusted_field, tls, upstream_http2, health, upstream_tls",
+        "c.toml:3: unknown key 'listem' at the top; expected one of: listen, upstream, admin, store, counters, error_format, threads, http2, keys, identity, limits, timeouts, drain, route, upgrade_sock, trusted_proxies, trusted_field, tls, upstream_http2, shedding, health, upstream_tls",
     ),
     ("admin = 9090", "c.toml:3: admin = 9090: expected a string"),
     (

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Response, request};
-use tokio::sync::OwnedSemaphorePermit;
 use vestibule::Body;
 
 use super::fault::{BoxError, Fault};
 use super::sending::Sending;
 use super::streamed::Streamed;
+use super::turns::Place;
 use super::wire::{Session, Wire};
 
 /// A request that is being sent, or whose answer is being read.
@@ -66,7 +66,7 @@ where
     /// answer that is seen to be cut before its head was passed on is no answer.
     pub(crate) async fn into_body(
         mut self,
-        permit: OwnedSemaphorePermit,
+        place: Place,
         length: Option<u64>,
     ) -> Result<Body<Streamed>, Fault> {
         self.wire.await_body(&mut self.session);
@@ -76,7 +76,7 @@ where
             return Ok(Body::full(first));
         }
         let left = length.map(|length| length.saturating_sub(first.len() as u64));
-        Ok(Body::resumed(first, Streamed::new(self, permit, left)))
+        Ok(Body::resumed(first, Streamed::new(self, place, left)))
     }
 
     /// The next piece of the answer; none at its end. Meanwhile the request is sent on.

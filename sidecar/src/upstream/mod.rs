@@ -26,6 +26,7 @@ mod sending;
 mod set;
 mod streamed;
 mod tls;
+mod turns;
 mod wire;
 
 use std::convert::Infallible;
@@ -39,7 +40,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode, request};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 use vestibule::Body;
 use vestibule::route::{Policy, RouteMatch, UpstreamKind};
@@ -51,6 +51,7 @@ use self::retry::Attempt;
 use self::sending::Sending;
 use self::set::{Chosen, Set};
 pub use self::streamed::Streamed;
+use self::turns::{Place, Turns};
 use self::wire::Session;
 use crate::config::Config;
 use crate::start::StartError;
@@ -59,7 +60,7 @@ use crate::start::StartError;
 #[derive(Clone)]
 pub struct Upstream {
     set: Set,
-    room: Arc<Semaphore>,
+    turns: Turns,
     patience: Duration,
 }
 
@@ -76,7 +77,7 @@ impl Upstream {
     pub async fn new(config: &Config) -> Result<Self, StartError> {
         Ok(Self {
             set: Set::new(config).await?,
-            room: Arc::new(Semaphore::new(config.limits.requests)),
+            turns: Turns::new(config),
             patience: config.timeouts.body,
         })
     }
@@ -96,12 +97,12 @@ impl Upstream {
         let policy = found.cloned();
         let body_max = policy.as_ref().map_or(0, |policy| policy.bytes_allowed());
         let is_head = head.method == Method::HEAD;
-        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+        let Some(place) = self.turns.take().await else {
             return Fault::new(Kind::Full).into_response(body_max);
         };
         let sending = Sending::new(body, self.patience);
         let answered = match self.exchange(head, policy.as_deref(), sending).await {
-            Ok((exchange, response)) => answer(exchange, response, permit, is_head).await,
+            Ok((exchange, response)) => answer(exchange, response, place, is_head).await,
             Err(fault) => Err(fault),
         };
         answered.unwrap_or_else(|fault| fault.into_response(body_max))
@@ -175,7 +176,7 @@ impl Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")
-            .field("room", &self.room.available_permits())
+            .field("room", &self.turns.left())
             .finish_non_exhaustive()
     }
 }
@@ -202,7 +203,7 @@ where
 async fn answer<B>(
     exchange: Exchange<B>,
     mut response: Response<()>,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     is_head: bool,
 ) -> Result<Response<Body<Streamed>>, Fault>
 where
@@ -216,6 +217,6 @@ where
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let length = length.filter(|_| !is_head);
-    let body = exchange.into_body(permit, length).await?;
+    let body = exchange.into_body(place, length).await?;
     Ok(response.map(|()| body))
 }

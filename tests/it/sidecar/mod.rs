@@ -17,6 +17,7 @@ mod layers;
 mod messages;
 mod process;
 mod retries;
+mod shedding;
 mod stores;
 mod streams;
 mod tls;
