@@ -186,3 +186,44 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_inherited_where_it_listens_at_that_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let other = folder.path().join("b.sock");
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        let bound = Socket::bind(&tcp("127.0.0.1:0"), EVERYBODY).unwrap();
+        let unix = Socket::bind(&Address::Unix(path.clone()), OWNER).unwrap();
+        let exact = bound.address().clone();
+        for (socket, address, want) in [
+            (&bound, exact, true),
+            (&bound, tcp("127.0.0.1:0"), true),
+            (&bound, tcp("127.0.0.1:1"), false),
+            (&bound, tcp("0.0.0.0:0"), false),
+            (&bound, Address::Unix(path.clone()), false),
+            (&unix, Address::Unix(path.clone()), true),
+            (&unix, Address::Unix(other), false),
+            (&unix, tcp("127.0.0.1:0"), false),
+        ] {
+            let descriptor = socket.as_fd().try_clone_to_owned().unwrap();
+            let inherited = Socket::inherit(descriptor, &address, OWNER);
+            assert_eq!(inherited.is_some(), want, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_left_to_an_heir_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let socket = Socket::bind(&Address::Unix(path.clone()), OWNER).unwrap();
+        socket.name().unwrap().leave();
+        assert!(path.exists());
+        drop(socket.name());
+        assert!(!path.exists());
+    }
+}

@@ -10,12 +10,13 @@
 //! | the end of an answer, from the head of its request | `request` |
 //!
 //! HTTP/1.1, and HTTP/2 with prior knowledge where it is on, are told apart by the first
-//! bytes.
+//! bytes. A head that is late is answered 408; whatever else is late is closed without a word.
 //!
 //! A connection that is to leave says so with an answer, `Connection: close` on HTTP/1.1 and
 //! `GOAWAY` on HTTP/2, so that no client sends into its end. Only where the time for that is
 //! over is an idle one closed.
 
+mod late;
 mod pace;
 mod service;
 mod stream;
@@ -38,12 +39,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
+use vestibule::ErrorFormat;
 
 use self::pace::{Bounds, Pace};
 use self::service::Serve;
 use self::stream::{Opening, Paced, Protocol};
 use self::tls::Certificates;
-use crate::config::{Config, Limits, Proxies, Timeouts};
+use crate::config::{self, Config, Limits, Proxies, Timeouts};
 use crate::gate::Leave;
 
 /// Who is at the other end of a connection, in the extensions of its requests.
@@ -66,12 +68,23 @@ pub(crate) struct Http {
     /// None where connections are not encrypted.
     certificates: Option<Arc<Certificates>>,
     proxies: Arc<Proxies>,
+    /// Of the one refusal that is made here.
+    format: ErrorFormat,
 }
 
 /// A hyper connection of either version.
-trait Connection: Future<Output = hyper::Result<()>> {
+trait Connection: Future<Output = hyper::Result<()>> + Unpin {
     /// Takes no further request.
-    fn close_gracefully(self: Pin<&mut Self>);
+    fn close_gracefully(&mut self);
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By itself.
+    Done,
+    /// It was waited for longer than it may be.
+    Overdue,
 }
 
 // === impl Http ===
@@ -91,6 +104,10 @@ impl Http {
             http2: config.http2.then(|| http2(&config.limits, timeouts)),
             certificates: None,
             proxies: Arc::new(config.proxies.clone()),
+            format: match config.error_format {
+                config::ErrorFormat::Envelope => ErrorFormat::Envelope,
+                config::ErrorFormat::Problem => ErrorFormat::Problem,
+            },
         }
     }
 
@@ -157,12 +174,16 @@ impl Http {
         let io = TokioIo::new(Paced::new(io, opening, pace.clone()));
         match (protocol, &self.http2) {
             (Protocol::Http2, Some(http2)) => {
-                self.drive(http2.serve_connection(io, serve), &pace, leave)
-                    .await;
+                let mut connection = http2.serve_connection(io, serve);
+                self.drive(&mut connection, &pace, leave).await;
             }
             _ => {
-                self.drive(self.http1.serve_connection(io, serve), &pace, leave)
-                    .await;
+                let mut connection = self.http1.serve_connection(io, serve);
+                let end = self.drive(&mut connection, &pace, leave).await;
+                if end == End::Overdue && pace.awaits_head() {
+                    let io = connection.into_parts().io.into_inner();
+                    late::answer(io, &self.format).await;
+                }
             }
         }
     }
@@ -188,10 +209,10 @@ impl Http {
 
     async fn drive<C: Connection>(
         &self,
-        connection: C,
+        connection: &mut C,
         pace: &Pace,
         leave: watch::Receiver<Leave>,
-    ) {
+    ) -> End {
         // A client of HTTP/2 that is sent away comes back at once. Where connections are
         // still taken, one that has come back stays until they are not.
         let away = if pace.is_multiplexed() && *leave.borrow() == Leave::Stay {
@@ -199,7 +220,6 @@ impl Http {
         } else {
             Leave::Now
         };
-        let mut connection = pin!(connection);
         let mut overdue = pin!(self.overdue(pace));
         let mut last = pin!(Leave::AfterAnswer.reached(leave.clone()));
         let mut end = pin!(away.reached(leave));
@@ -210,19 +230,19 @@ impl Http {
                 pace.leave();
             }
             // What a connection ends with is the client's affair; its requests were logged.
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            if Pin::new(&mut *connection).poll(cx).is_ready() {
+                return Poll::Ready(End::Done);
             }
             if is_last && !told && end.as_mut().poll(cx).is_ready() {
                 told = true;
-                connection.as_mut().close_gracefully();
-                if connection.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(());
+                connection.close_gracefully();
+                if Pin::new(&mut *connection).poll(cx).is_ready() {
+                    return Poll::Ready(End::Done);
                 }
             }
-            overdue.as_mut().poll(cx)
+            overdue.as_mut().poll(cx).map(|()| End::Overdue)
         })
-        .await;
+        .await
     }
 
     /// Ends when the connection has waited for something longer than it may.
@@ -256,8 +276,8 @@ where
     B: http_body::Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    fn close_gracefully(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    fn close_gracefully(&mut self) {
+        Pin::new(self).graceful_shutdown();
     }
 }
 
@@ -270,8 +290,8 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
 {
-    fn close_gracefully(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    fn close_gracefully(&mut self) {
+        Pin::new(self).graceful_shutdown();
     }
 }
 

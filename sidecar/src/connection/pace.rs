@@ -104,6 +104,12 @@ impl Pace {
         self.with(|state| state.wrote(taken, now));
     }
 
+    /// Whether a head has begun and has not come to its end, and everything that was written
+    /// before has been taken.
+    pub(crate) fn awaits_head(&self) -> bool {
+        self.with(|state| matches!(state.phase, Phase::Head(_)) && state.blocked.is_none())
+    }
+
     /// When the connection has waited long enough.
     pub(crate) fn due(&self, bounds: &Bounds) -> Option<Instant> {
         self.with(|state| state.due(bounds))

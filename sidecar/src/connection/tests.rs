@@ -27,7 +27,7 @@ async fn a_handshake_that_does_not_come_to_its_end_is_cut() {
         std::fs::write(&path, text).unwrap();
         path
     };
-    let files = crate::config::Tls {
+    let files = config::Tls {
         certificate: file("tls.crt", made.cert.pem()),
         key: file("tls.key", made.signing_key.serialize_pem()),
         client_ca: None,
@@ -48,7 +48,7 @@ async fn a_handshake_that_does_not_come_to_its_end_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_dribbles_is_cut_at_its_deadline() {
+async fn a_head_that_dribbles_is_answered_408_at_its_deadline() {
     let (mut client, _leave) = connect();
     client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let began = Instant::now();
@@ -67,6 +67,23 @@ async fn a_head_that_dribbles_is_cut_at_its_deadline() {
         began.elapsed() >= Duration::from_secs(10),
         "it was cut early"
     );
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.contains(&format!("content-length: {}", body.len())),
+        "{head}"
+    );
+    assert!(
+        head.contains("connection: close") && body.contains("request_timeout"),
+        "{answer}"
+    );
+    let id = head.split("x-correlation-id: ").nth(1).unwrap();
+    assert!(body.contains(id.lines().next().unwrap()), "{answer}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,6 +62,8 @@ async fn a_new_process_that_cannot_start_leaves_the_running_one_as_it_is() {
     );
 
     std::fs::write(pod.config(), config).unwrap();
+    // By which other programs hand over; it would end this one by itself.
+    edge.signal("QUIT");
     assert_eq!(edge.send(&Draft::get("/healthz")).await.status, 200);
     let heir = pod.upgrade().await;
     assert!(edge.ended().await.success());
