@@ -253,6 +253,10 @@ fn kind(error: &hyper::Error) -> Kind {
             return match error.reason() {
                 // RFC 9113 §8.7: it has not been processed.
                 Some(h2::Reason::REFUSED_STREAM) => Kind::Unsent,
+                // Told to streams that came after the last one that is (§6.8).
+                Some(h2::Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => {
+                    Kind::Unsent
+                }
                 _ if error.is_library() => Kind::Malformed,
                 _ => Kind::Cut,
             };

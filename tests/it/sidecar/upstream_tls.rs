@@ -15,6 +15,7 @@ use futures_util::stream;
 use http::StatusCode;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -24,8 +25,9 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsAcceptor;
+use tower::util::MapRequestLayer;
 
 use super::world::{address, get, open_sidecar, post, send, soon, text};
 
@@ -169,6 +171,45 @@ async fn many_requests_share_a_connection() {
         assert_eq!(answer, "together");
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_service_ends_is_not_used_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(ends_after_a_request(stream));
+        }
+    });
+    let edge = open_sidecar(at, "upstream_http2 = true");
+    for number in 0..20 {
+        let response = send(address(&edge), post("/", "order")).await;
+        assert_eq!(response.status(), 200, "request {number}");
+    }
+    assert!(connections.load(Ordering::SeqCst) > 1);
+}
+
+/// Says goodbye while the first request is being answered. The next one may be on its way.
+async fn ends_after_a_request(stream: tokio::net::TcpStream) {
+    let asked = Arc::new(Notify::new());
+    let asks = Arc::clone(&asked);
+    let router = echo().layer(MapRequestLayer::new(move |request: Request| {
+        asks.notify_one();
+        request
+    }));
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = asked.notified() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }
 
 #[tokio::test]
