@@ -394,7 +394,7 @@ const DECISIONS: [&str; 27] = [
 ];
 
 /// Types whose contents must not be seen in a log.
-const SECRETS: [(&str, &str); 11] = [
+const SECRETS: [(&str, &str); 12] = [
     ("middleware/src/api_key/digest.rs", "Digest"),
     ("middleware/src/api_key/digest.rs", "Pepper"),
     ("middleware/src/api_key/key.rs", "ApiKey"),
@@ -406,4 +406,5 @@ const SECRETS: [(&str, &str); 11] = [
     ("service/src/config/mod.rs", "Secret"),
     ("sidecar/src/config/identity.rs", "Identity"),
     ("sidecar/src/keys/create.rs", "Minted"),
+    ("sidecar/src/tls.rs", "Fresh"),
 ];

@@ -15,8 +15,8 @@ pub struct Shedding {
     /// `at_once`: requests that the service works on at a time; as many as `limits.requests`
     /// by default. One more waits for its turn.
     pub at_once: Option<usize>,
-    /// `wait`: how long it waits at most; 1 s by default. Where everybody has to wait longer
-    /// than a tenth of it, that tenth is the most.
+    /// `wait`: how long it waits at most; 1 s by default. While everybody has to wait longer
+    /// than a twentieth of it, a tenth is the most.
     pub wait: Duration,
 }
 

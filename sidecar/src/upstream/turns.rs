@@ -42,7 +42,9 @@ impl Turns {
                 turns: Arc::new(Semaphore::new(at_once)),
                 most,
                 began: Instant::now(),
-                waits: Mutex::new(Standing::new(most / SHARE)),
+                // Less than the bound that then holds, or a queue as long as that bound
+                // would look like one that has gone.
+                waits: Mutex::new(Standing::new(most / SHARE / 2)),
             })
         });
         Self {
