@@ -206,7 +206,7 @@ mod tests {
             (&bound, tcp("127.0.0.1:1"), false),
             (&bound, tcp("0.0.0.0:0"), false),
             (&bound, Address::Unix(path.clone()), false),
-            (&unix, Address::Unix(path.clone()), true),
+            (&unix, Address::Unix(path), true),
             (&unix, Address::Unix(other), false),
             (&unix, tcp("127.0.0.1:0"), false),
         ] {
