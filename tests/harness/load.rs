@@ -2,8 +2,8 @@
 //! what became of each request.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -44,6 +44,9 @@ pub struct Tally {
     pub answered: usize,
     /// Not answered, or otherwise; each with its reason.
     pub failed: Vec<String>,
+    /// Told that nothing was executed and to come again, because a machine that is busy is
+    /// late with everything; they came again.
+    pub deferred: usize,
     /// Connections that were made.
     pub connections: usize,
     /// Answers that said that their connection ends.
@@ -54,6 +57,8 @@ pub struct Tally {
 struct Shared {
     stop: AtomicBool,
     next: AtomicUsize,
+    /// The numbers of those that are to come again.
+    again: Mutex<Vec<usize>>,
     answered: AtomicUsize,
     target: watch::Receiver<SocketAddr>,
 }
@@ -74,6 +79,7 @@ impl Load {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             next: AtomicUsize::new(0),
+            again: Mutex::default(),
             answered: AtomicUsize::new(0),
             target,
         });
@@ -114,17 +120,19 @@ impl Tally {
     fn add(&mut self, other: Self) {
         self.answered += other.answered;
         self.failed.extend(other.failed);
+        self.deferred += other.deferred;
         self.connections += other.connections;
         self.farewells += other.farewells;
     }
 
-    async fn count(&mut self, sent: Sent, shared: &Shared) {
+    async fn count(&mut self, (number, sent): (usize, Sent), shared: &Shared) {
         let response = match sent {
             Ok(response) => response,
             Err(mut error) => {
                 // One that was never sent is sent again, by any client.
-                if error.take_message().is_none() {
-                    self.failed.push(format!("{:?}", error.into_error()));
+                match error.take_message() {
+                    Some(_) => shared.again().push(number),
+                    None => self.failed.push(format!("{:?}", error.into_error())),
                 }
                 return;
             }
@@ -137,9 +145,35 @@ impl Tally {
                 self.answered += 1;
                 shared.answered.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(body) => self.failed.push(format!("{status}: {:?}", body.to_bytes())),
+            Ok(body) => {
+                let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+                if LATER.iter().any(|code| text.contains(code)) {
+                    self.deferred += 1;
+                    shared.again().push(number);
+                } else {
+                    self.failed.push(format!("{status}: {text}"));
+                }
+            }
             Err(cause) => self.failed.push(format!("cut: {cause:?}")),
         }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) && self.again().is_empty()
+    }
+
+    fn again(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {
+        self.again.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the next request.
+    fn number(&self) -> usize {
+        let again = self.again().pop();
+        again.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -171,7 +205,7 @@ impl Sender {
 
 async fn run(shared: Arc<Shared>, speaks: Speaks) -> Tally {
     let mut tally = Tally::default();
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !shared.is_over() {
         let target = *shared.target.borrow();
         let sender = timeout(PATIENCE, Sender::connect(target, speaks)).await;
         match sender.map_err(std::io::Error::from).flatten() {
@@ -188,18 +222,25 @@ async fn run(shared: Arc<Shared>, speaks: Speaks) -> Tally {
 /// Sends on this connection until it ends.
 async fn use_up(mut sender: Sender, speaks: Speaks, shared: &Shared, tally: &mut Tally) {
     while sender.is_ready().await {
-        let round: Vec<Sent> = match &mut sender {
-            Sender::Http1(sender) => vec![bounded(sender.try_send_request(request(shared))).await],
+        let round = match &mut sender {
+            Sender::Http1(sender) => {
+                let number = shared.number();
+                let sent = bounded(sender.try_send_request(request(number))).await;
+                vec![(number, sent)]
+            }
             Sender::Http2(sender) => {
-                let streams =
-                    (0..STREAMS).map(|_| bounded(sender.try_send_request(request(shared))));
+                let streams = (0..STREAMS).map(|_| {
+                    let number = shared.number();
+                    let sent = bounded(sender.try_send_request(request(number)));
+                    async move { (number, sent.await) }
+                });
                 futures_util::future::join_all(streams).await
             }
         };
         for sent in round {
             tally.count(sent, shared).await;
         }
-        if speaks == Speaks::Fresh || shared.stop.load(Ordering::Relaxed) {
+        if speaks == Speaks::Fresh || shared.is_over() {
             return;
         }
     }
@@ -212,8 +253,7 @@ async fn bounded(sent: impl Future<Output = Sent>) -> Sent {
 }
 
 /// A charge that only this request makes.
-fn request(shared: &Shared) -> Request<Full<Bytes>> {
-    let number = shared.next.fetch_add(1, Ordering::Relaxed);
+fn request(number: usize) -> Request<Full<Bytes>> {
     Request::post("http://api.test/v1/charges")
         .header("host", "api.test")
         .header("authorization", format!("Bearer {}", token("full")))
@@ -225,3 +265,10 @@ fn request(shared: &Shared) -> Request<Full<Bytes>> {
 }
 
 const STREAMS: usize = 4;
+
+/// Refusals of a machine that is busy: nothing was executed.
+const LATER: [&str; 3] = [
+    "auth_store_unavailable",
+    "idempotency_store_unavailable",
+    "overloaded",
+];

@@ -86,12 +86,13 @@ impl fmt::Display for Replaced {
         } = &self.tally;
         write!(
             f,
-            "{} processes replaced, {} of {} requests failed, {} executed twice, {} connections, \
-             {} answers that ended theirs",
+            "{} processes replaced, {} of {} requests failed, {} executed twice, {} deferred, \
+             {} connections, {} answers that ended theirs",
             self.processes,
             failed.len(),
             answered + failed.len(),
             self.twice,
+            self.tally.deferred,
             self.tally.connections,
             self.tally.farewells,
         )

@@ -8,9 +8,10 @@ use super::value::Section;
 /// When requests are answered 503 with `Retry-After` though there is room for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shedding {
-    /// `lateness`: how late the sidecar's own work may be, all the time; 100 ms by default,
+    /// `lateness`: how late the sidecar's own work may be, all the time; 250 ms by default,
     /// `"0s"` for ever so late. Past it a share of the requests is refused, a growing one
-    /// while it lasts.
+    /// while it lasts. The default is more than a limit of processor time makes of it, which
+    /// pauses a container for up to 100 ms at a time.
     pub lateness: Duration,
     /// `at_once`: requests that the service works on at a time; as many as `limits.requests`
     /// by default. One more waits for its turn.
@@ -49,7 +50,7 @@ impl Shedding {
 impl Default for Shedding {
     fn default() -> Self {
         Self {
-            lateness: Duration::from_millis(100),
+            lateness: Duration::from_millis(250),
             at_once: None,
             wait: Duration::from_secs(1),
         }

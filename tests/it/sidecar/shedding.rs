@@ -16,14 +16,14 @@ async fn a_process_that_is_late_with_everything_refuses_a_share_and_recovers() {
     let ok = Router::new().fallback(any(|| async { "ok" }));
     let config = config(
         service(ok).await,
-        &format!("[shedding]\nlateness = '50ms'\n{OPEN}"),
+        &format!("[shedding]\nlateness = '400ms'\n{OPEN}"),
     );
     let is_slow = Arc::new(AtomicBool::new(true));
     let slow = Arc::clone(&is_slow);
     // A layer that blocks its thread, of which there is one: all else waits for it.
     let blocking = MapRequestLayer::new(move |request: http::Request<_>| {
         if slow.load(Ordering::SeqCst) {
-            std::thread::sleep(std::time::Duration::from_millis(30));
+            std::thread::sleep(std::time::Duration::from_millis(100));
         }
         request
     });
@@ -51,7 +51,7 @@ async fn a_process_that_is_late_with_everything_refuses_a_share_and_recovers() {
     // As many in a row as no share that is refused would let through.
     let mut answered = 0;
     soon(async {
-        while answered < 1000 {
+        while answered < 100 {
             let is_answered = send(edge_at, get("/")).await.status() == 200;
             answered = if is_answered { answered + 1 } else { 0 };
         }
