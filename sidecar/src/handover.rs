@@ -130,13 +130,13 @@ impl Heritage {
         }
         let mut closed = life.edge().closed();
         tokio::select! {
-            () = self.await_heir() => life.tell(Order::HandOver),
+            () = self.await_heir(life) => life.tell(Order::HandOver),
             // The sockets that are kept here must not outlive those that are served.
             _ = closed.wait_for(|closed| *closed) => {}
         }
     }
 
-    async fn await_heir(&self) {
+    async fn await_heir(&self, life: &Lifecycle) {
         let listener = self.listener.try_clone();
         let listener = listener.and_then(tokio::net::UnixListener::from_std);
         let listener = match listener {
@@ -148,7 +148,7 @@ impl Heritage {
         };
         loop {
             let served = match listener.accept().await {
-                Ok((stream, _)) => self.serve(stream).await,
+                Ok((stream, _)) => self.serve(stream, life).await,
                 Err(cause) => Err(cause),
             };
             match served {
@@ -163,7 +163,7 @@ impl Heritage {
     }
 
     /// Ends well when the heir is ready.
-    async fn serve(&self, stream: tokio::net::UnixStream) -> io::Result<()> {
+    async fn serve(&self, stream: tokio::net::UnixStream, life: &Lifecycle) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         let hello = timeout(PATIENCE, line(&mut stream)).await??;
         if hello != self.hello {
@@ -183,12 +183,15 @@ impl Heritage {
             .try_io(Interest::WRITABLE, || send(stream.get_ref(), &sockets));
         sent?;
         tracing::info!("a new process takes over as soon as it is ready");
-        match &*line(&mut stream).await? {
-            READY => Ok(()),
-            _ => Err(io::Error::other(
-                "the new process ended before it was ready",
-            )),
+        // Should this process end meanwhile, the names of the sockets are the other's.
+        life.share(true);
+        if line(&mut stream).await.is_ok_and(|line| line == READY) {
+            return Ok(());
         }
+        life.share(false);
+        Err(io::Error::other(
+            "the new process ended before it was ready",
+        ))
     }
 }
 
@@ -284,7 +287,7 @@ mod tests {
         drop(take(&path, "redis://one").await.unwrap());
         let refused = take(&path, "redis://other").await.unwrap_err();
         assert!(refused.to_string().contains("its store"), "{refused}");
-        assert!(!life.0.is_handed_over() && !passed.is_finished());
+        assert!(!life.0.has_heir() && !passed.is_finished());
         let inherited = take(&path, "redis://one").await.unwrap();
         (&inherited.predecessor)
             .write_all(READY.as_bytes())

@@ -37,6 +37,8 @@ pub(crate) struct Lifecycle {
     /// Requests could be served once; an end may have begun since.
     served: AtomicBool,
     handed_over: AtomicBool,
+    /// Another process has the sockets too, and is not ready.
+    shared: AtomicBool,
     connections: Connections,
     work: OnceLock<Work>,
     gauges: Gauges,
@@ -97,6 +99,7 @@ impl Lifecycle {
             admin: Gate::new(),
             served: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
             connections: Connections::default(),
             work: OnceLock::new(),
             gauges: Gauges::default(),
@@ -190,6 +193,16 @@ impl Lifecycle {
     /// Whether another process listens where this one did.
     pub(crate) fn is_handed_over(&self) -> bool {
         self.handed_over.load(Ordering::Acquire)
+    }
+
+    /// Says whether another process has the sockets too.
+    pub(crate) fn share(&self, shared: bool) {
+        self.shared.store(shared, Ordering::Release);
+    }
+
+    /// Whether another process listens where this one did, or is about to.
+    pub(crate) fn has_heir(&self) -> bool {
+        self.is_handed_over() || self.shared.load(Ordering::Acquire)
     }
 
     /// The way out for clients.

@@ -343,7 +343,7 @@ fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, ConfigErro
 /// The names go with the process, but for those under which another one listens: an heir,
 /// or the one that this process was to take over from and never did.
 fn take_away(names: Vec<Name>, is_heir: bool, life: &Lifecycle) {
-    if life.is_handed_over() || (is_heir && !life.has_served()) {
+    if life.has_heir() || (is_heir && !life.has_served()) {
         names.into_iter().for_each(Name::leave);
     }
 }
