@@ -2,8 +2,16 @@
 
 use std::process::Stdio;
 
+use axum::Router;
+use axum::routing::any;
 use harness::{By, Draft, Pod, Replaced};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 use vestibule::testing::server::RedisServer;
+use vestibule_sidecar::Sidecar;
+use vestibule_sidecar::config::Address;
+
+use super::world::{OPEN, config, read_until, service, soon};
 
 #[tokio::test]
 async fn a_hand_over_under_load_fails_no_request_and_readiness_stays_on() {
@@ -38,7 +46,7 @@ async fn a_new_process_that_cannot_start_leaves_the_running_one_as_it_is() {
     );
     let pod = Pod::new(&top).await;
     let edge = pod.start().await;
-    let config = std::fs::read_to_string(pod.config()).unwrap();
+    let text = std::fs::read_to_string(pod.config()).unwrap();
 
     // Its keys are gone, so its stack cannot be built.
     std::fs::rename(pod.path("keys.json"), pod.path("away.json")).unwrap();
@@ -50,7 +58,7 @@ async fn a_new_process_that_cannot_start_leaves_the_running_one_as_it_is() {
     std::fs::rename(pod.path("away.json"), pod.path("keys.json")).unwrap();
 
     // Two processes that overlap must see one another's records.
-    let other = config.replace(
+    let other = text.replace(
         "store = \"redis:",
         "counters = \"memory:\"\nstore = \"redis:",
     );
@@ -61,7 +69,7 @@ async fn a_new_process_that_cannot_start_leaves_the_running_one_as_it_is() {
         "{said}"
     );
 
-    std::fs::write(pod.config(), config).unwrap();
+    std::fs::write(pod.config(), text).unwrap();
     // By which other programs hand over; it would end this one by itself.
     edge.signal("QUIT");
     assert_eq!(edge.send(&Draft::get("/healthz")).await.status, 200);
@@ -78,6 +86,43 @@ async fn a_new_process_that_cannot_start_leaves_the_running_one_as_it_is() {
         said.contains("cannot take over from the process at"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn unix_sockets_are_handed_over_with_their_names() {
+    let redis = RedisServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let router = Router::new().fallback(any(|| async { "ok" }));
+    let more = format!(
+        "store = '{}'\nadmin = 'unix:{}'\nupgrade_sock = '{}'\n[drain]\nlag = '0s'\n{OPEN}",
+        redis.address(),
+        path("admin.sock").display(),
+        path("upgrade.sock").display(),
+    );
+    let mut config = config(service(router).await, &more);
+    config.listen = Address::Unix(path("edge.sock"));
+    let mut running = Sidecar::new(config.clone()).spawn().unwrap();
+    for _ in 0..2 {
+        let heir = Sidecar::new(config.clone()).upgrade().spawn().unwrap();
+        let before = std::mem::replace(&mut running, heir);
+        // It ends by itself.
+        soon(tokio::task::spawn_blocking(move || before.wait()))
+            .await
+            .unwrap();
+        let mut client = UnixStream::connect(path("edge.sock")).await.unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+            .await
+            .unwrap();
+        read_until(&mut client, "ok").await;
+    }
+    tokio::task::spawn_blocking(move || drop(running))
+        .await
+        .unwrap();
+    for name in ["edge.sock", "admin.sock", "upgrade.sock"] {
+        assert!(!path(name).exists(), "{name} goes with the last process");
+    }
 }
 
 #[tokio::test]
