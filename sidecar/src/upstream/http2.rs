@@ -19,7 +19,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::fault::{BoxError, Fault, Kind};
 
@@ -30,6 +30,8 @@ pub(super) struct Pool {
     scheme: Scheme,
     /// Who is asked where a client has not said it.
     authority: Authority,
+    /// How long a connection is kept of which nobody makes use.
+    longest: Duration,
 }
 
 /// A connection, and one more than there are requests on it.
@@ -37,6 +39,8 @@ pub(super) struct Pool {
 struct Shared {
     sender: SendRequest<Outgoing>,
     under_way: Arc<()>,
+    /// When the last request on it ended.
+    used: Arc<Mutex<Instant>>,
 }
 
 /// One request and its answer.
@@ -75,21 +79,31 @@ pub(super) struct BrokenOff;
 // === impl Pool ===
 
 impl Pool {
-    pub(super) fn new(scheme: Scheme, authority: Authority) -> Self {
+    pub(super) fn new(scheme: Scheme, authority: Authority, longest: Duration) -> Self {
         Self {
             shared: Mutex::default(),
             scheme,
             authority,
+            longest,
         }
     }
 
     /// A place on a connection that is there.
     pub(super) fn take(&self) -> Option<Stream> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.retain(|shared| !shared.sender.is_closed());
+        self.sweep();
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room = |shared: &&Shared| Arc::strong_count(&shared.under_way) <= STREAMS;
         let found = shared.iter().find(has_room).cloned();
         found.map(Stream::new)
+    }
+
+    /// Closes what nobody has made use of for too long: it may be gone without a word.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.retain(|shared| {
+            !shared.sender.is_closed() && (shared.is_busy() || now < shared.used() + self.longest)
+        });
     }
 
     /// A place on a new connection, which later requests find too.
@@ -109,6 +123,7 @@ impl Pool {
         let shared = Shared {
             sender,
             under_way: Arc::new(()),
+            used: Arc::new(Mutex::new(Instant::now())),
         };
         let stream = Stream::new(shared.clone());
         let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +143,26 @@ impl Pool {
     }
 }
 
+// === impl Shared ===
+
+impl Shared {
+    fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.under_way) > 1
+    }
+
+    fn used(&self) -> Instant {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 // === impl Stream ===
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let used = self.shared.used.lock();
+        *used.unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
 
 impl Stream {
     fn new(shared: Shared) -> Self {

@@ -85,7 +85,7 @@ impl Wire {
             peer,
             prior_knowledge: encryption.is_none() && config.upstream_http2 == Some(true),
             encryption,
-            pool: Pool::new(scheme, authority),
+            pool: Pool::new(scheme, authority, timeouts.idle_upstream),
             connect: timeouts.connect,
             idle: Idle::new(config.limits.idle_upstream, timeouts.idle_upstream),
             answer: timeouts.answer,
@@ -372,7 +372,10 @@ async fn sweep(wire: Weak<Wire>, period: Duration) {
     loop {
         tokio::time::sleep(period).await;
         match wire.upgrade() {
-            Some(wire) => wire.idle.sweep(Instant::now()),
+            Some(wire) => {
+                wire.idle.sweep(Instant::now());
+                wire.pool.sweep();
+            }
             None => return,
         }
     }

@@ -194,6 +194,24 @@ async fn a_connection_that_the_service_ends_is_not_used_again() {
     assert!(connections.load(Ordering::SeqCst) > 1);
 }
 
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_not_kept_for_ever() {
+    let site = Site::new();
+    let manner = Manner {
+        is_encrypted: false,
+        offers: &[],
+        asks_for_certificate: false,
+    };
+    let (service, connections) = site.serve(manner, echo()).await;
+    let said = "upstream_http2 = true\n[timeouts]\nidle_upstream = '1ms'\n";
+    let edge = open_sidecar(&service, said);
+    for _ in 0..3 {
+        assert_eq!(send(address(&edge), get("/")).await.status(), 200);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}
+
 /// Says goodbye while the first request is being answered. The next one may be on its way.
 async fn ends_after_a_request(stream: tokio::net::TcpStream) {
     let asked = Arc::new(Notify::new());
