@@ -24,6 +24,10 @@ pub(crate) enum Command {
         /// The configuration, in TOML.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Take the listening sockets over from the process that runs with the same
+        /// upgrade_sock; it ends once this one serves.
+        #[arg(long)]
+        upgrade: bool,
     },
     /// Manage API keys, in a file, a store or a running sidecar.
     Keys {

@@ -17,13 +17,23 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | pingora | owns the process: listeners, runtimes, sockets handed over |
+//! | pingora | owns the process: listeners and runtimes |
+//! | rustls | encrypts clients' connections, where there is a [`tls`](config::Tls) section |
 //! | hyper | HTTP/1.1 and HTTP/2 on each connection, with a bound on every wait |
 //! | [`Sidecar::layer`] | a team's own layers |
+//! | [`Guard`] | refuses a share while the process is late with everything, and lets an address wait that keeps failing to authenticate |
 //! | the layers of `vestibule` | correlation id, API key, rate limit, idempotency |
 //! | [`Sidecar::inner_layer`] | a team's own layers, for what was let pass |
 //! | the assertion | tells the service who is calling, in place of the API key |
-//! | [`upstream::Upstream`] | proxies to the service, over pingora's connector |
+//! | [`upstream::Upstream`] | proxies to the service, or to those of several that are well, over pingora's connector: HTTP/1.1 or HTTP/2, encrypted or not |
+//!
+//! # Who is calling
+//!
+//! The [`ClientAddress`] in the extensions of a request is the other end of its connection,
+//! unless that is one of the [`trusted_proxies`](config::Proxies): then it is the last address
+//! of `X-Forwarded-For` that is none of them. The service is told in `X-Forwarded-For`,
+//! `X-Forwarded-Proto` and `X-Forwarded-Host`. What somebody says there who is not trusted is
+//! replaced.
 //!
 //! # What outlasts it
 //!
@@ -36,23 +46,40 @@
 //!
 //! On SIGTERM readiness goes off, connections are taken for `drain.lag` more, and the
 //! process ends as soon as nothing is under way, detached work included, or after
-//! `drain.max`.
+//! `drain.max`. Meanwhile each connection ends with an answer that says so.
+//!
+//! `vestibule serve --upgrade` takes the listening sockets over from the process that runs,
+//! which ends once the new one serves. It needs an
+//! [`upgrade_sock`](config::Config::upgrade_sock), and a store that two processes share.
 
 mod admin;
 pub mod config;
 mod connection;
+mod failures;
+mod forwarded;
+mod gate;
 mod gauges;
+mod guard;
+mod handover;
 mod hop_by_hop;
 pub mod keys;
+mod lateness;
 mod lifecycle;
 mod listen;
+mod network;
 mod sidecar;
 mod socket;
+mod sockets;
 mod stack;
+mod standing;
 mod start;
+mod tls;
 pub mod upstream;
 
 pub use self::connection::Peer;
+pub use self::forwarded::ClientAddress;
+pub use self::guard::Guard;
+pub use self::network::Network;
 pub use self::sidecar::{Running, Sidecar};
 pub use self::stack::{Core, Proxy};
 pub use self::start::StartError;

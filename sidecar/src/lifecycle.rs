@@ -1,13 +1,18 @@
 //! The life of the process: starting, ready, lagging, draining, over.
 //!
 //! On SIGTERM readiness goes off while connections are still taken, because load balancers
-//! learn of it late (`lag`). Then the listeners close, idle connections end, and the
-//! process ends as soon as no connection and no detached work is left, or after `max`.
-//! There is no fixed sleep. SIGINT, or a second order to stop, ends it at once.
+//! learn of it late (`lag`); meanwhile each answer ends its connection, so that clients go
+//! elsewhere. Then the listeners close, idle connections end, and the process ends as soon
+//! as no connection and no detached work is left, or after `max`. There is no fixed sleep.
+//! SIGINT, or a second order to stop, ends it at once.
+//!
+//! Where another process has taken the listening sockets over, nothing is to be waited for
+//! before they are closed here; `lag` is then the time in which a client hears with an
+//! answer that its connection ends.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,6 +23,8 @@ use tokio::time::{Instant, timeout};
 use vestibule::StoreKeyring;
 
 use crate::config::Drain;
+use crate::connection::tls::Certificates;
+use crate::gate::{Gate, Leave};
 use crate::gauges::Gauges;
 
 /// Shared by whoever starts, serves or ends.
@@ -25,13 +32,20 @@ use crate::gauges::Gauges;
 pub(crate) struct Lifecycle {
     stage: watch::Sender<Stage>,
     order: watch::Sender<Order>,
-    /// True once the listeners are to close and connections to end.
-    draining: watch::Sender<bool>,
+    edge: Gate,
+    admin: Gate,
+    /// Requests could be served once; an end may have begun since.
+    served: AtomicBool,
+    handed_over: AtomicBool,
+    /// Another process has the sockets too, and is not ready.
+    shared: AtomicBool,
     connections: Connections,
     work: OnceLock<Work>,
     gauges: Gauges,
     /// Those that commands may change, once the stack has been built.
     keys: OnceLock<StoreKeyring>,
+    /// What clients are shown, where connections are encrypted.
+    certificates: OnceLock<Arc<Certificates>>,
     drain: Drain,
 }
 
@@ -52,6 +66,8 @@ pub(crate) enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
     Run,
+    /// Another process takes the connections from here on.
+    HandOver,
     Drain,
     Halt,
 }
@@ -79,11 +95,16 @@ impl Lifecycle {
         Arc::new(Self {
             stage: watch::Sender::new(Stage::Starting),
             order: watch::Sender::new(Order::Run),
-            draining: watch::Sender::new(false),
+            edge: Gate::new(),
+            admin: Gate::new(),
+            served: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
             connections: Connections::default(),
             work: OnceLock::new(),
             gauges: Gauges::default(),
             keys: OnceLock::new(),
+            certificates: OnceLock::new(),
             drain,
         })
     }
@@ -109,11 +130,23 @@ impl Lifecycle {
         let _ = self.keys.set(keys);
     }
 
+    /// What clients are shown; reading it anew needs no restart.
+    pub(crate) fn certificates(&self) -> Option<&Arc<Certificates>> {
+        self.certificates.get()
+    }
+
+    /// Clients are shown these.
+    pub(crate) fn show(&self, certificates: Arc<Certificates>) {
+        // A process is bound once.
+        let _ = self.certificates.set(certificates);
+    }
+
     /// Requests can be served from here on.
     pub(crate) fn ready(&self) {
         self.stage.send_if_modified(|stage| {
             let starting = *stage == Stage::Starting;
             if starting {
+                self.served.store(true, Ordering::Release);
                 *stage = Stage::Ready;
             }
             starting
@@ -130,6 +163,11 @@ impl Lifecycle {
         }
     }
 
+    /// Whether it came to be ready, whatever has become of it since.
+    pub(crate) fn has_served(&self) -> bool {
+        self.served.load(Ordering::Acquire)
+    }
+
     /// Names the detached work that is waited for in the end.
     pub(crate) fn wait_for<F>(&self, work: impl Fn(Duration) -> F + Send + Sync + 'static)
     where
@@ -142,6 +180,9 @@ impl Lifecycle {
 
     /// Orders the end. An order is never taken back.
     pub(crate) fn tell(&self, order: Order) {
+        if order == Order::HandOver {
+            self.handed_over.store(true, Ordering::Release);
+        }
         self.order.send_if_modified(|told| {
             let stronger = order > *told;
             *told = order.max(*told);
@@ -149,9 +190,29 @@ impl Lifecycle {
         });
     }
 
-    /// Turns true when listeners are to close and connections to end.
-    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
-        self.draining.subscribe()
+    /// Whether another process listens where this one did.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Acquire)
+    }
+
+    /// Says whether another process has the sockets too.
+    pub(crate) fn share(&self, shared: bool) {
+        self.shared.store(shared, Ordering::Release);
+    }
+
+    /// Whether another process listens where this one did, or is about to.
+    pub(crate) fn has_heir(&self) -> bool {
+        self.is_handed_over() || self.shared.load(Ordering::Acquire)
+    }
+
+    /// The way out for clients.
+    pub(crate) const fn edge(&self) -> &Gate {
+        &self.edge
+    }
+
+    /// The way out for whoever asks for health; it stays open while the process drains.
+    pub(crate) const fn admin(&self) -> &Gate {
+        &self.admin
     }
 
     /// Takes a place among at most so many connections.
@@ -183,18 +244,18 @@ impl Lifecycle {
         tokio::select! {
             biased;
             () = halted => {}
-            () = self.drain() => {}
+            () = self.end() => {}
             () = self.obey_signals_until_halted(), if on_signals => {}
         }
     }
 
-    async fn drain(&self) {
+    async fn end(&self) {
         let began = Instant::now();
-        self.stage.send_replace(Stage::Lagging);
-        tracing::info!(lag = ?self.drain.lag, "draining: readiness is off");
-        tokio::time::sleep(self.drain.lag).await;
-        self.stage.send_replace(Stage::Draining);
-        self.draining.send_replace(true);
+        if self.is_handed_over() {
+            self.leave_to_heir().await;
+        } else {
+            self.lag().await;
+        }
         let deadline = Instant::now() + self.drain.max;
         let _ = tokio::time::timeout_at(deadline, self.connections.gone()).await;
         let within = deadline.saturating_duration_since(Instant::now());
@@ -204,6 +265,29 @@ impl Lifecycle {
         };
         let connections = self.connections();
         tracing::info!(connections, work, took = ?began.elapsed(), "drained");
+    }
+
+    async fn lag(&self) {
+        self.stage.send_replace(Stage::Lagging);
+        tracing::info!(lag = ?self.drain.lag, "draining: readiness is off");
+        self.edge.tell(Leave::AfterAnswer);
+        tokio::time::sleep(self.drain.lag).await;
+        self.stage.send_replace(Stage::Draining);
+        self.edge.close();
+        self.edge.tell(Leave::Now);
+        tokio::time::sleep(SETTLED).await;
+    }
+
+    /// Readiness stays on: who asks here asks whether anybody serves at this address.
+    async fn leave_to_heir(&self) {
+        tracing::info!("draining: another process has taken over");
+        for gate in [&self.edge, &self.admin] {
+            gate.close();
+            gate.tell(Leave::AfterAnswer);
+        }
+        tokio::time::sleep(SETTLED).await;
+        let _ = timeout(self.drain.lag, self.connections.gone()).await;
+        self.edge.tell(Leave::Now);
     }
 
     /// Ends with the first order that a signal gives.
@@ -253,19 +337,29 @@ impl std::fmt::Debug for Work {
     }
 }
 
-/// SIGTERM drains, SIGINT halts.
+/// SIGTERM drains, SIGINT halts. SIGQUIT, by which other programs hand over, would by itself
+/// end the process in the midst of its requests.
 async fn next_signal() -> Order {
     let terminate = signal(SignalKind::terminate());
     let interrupt = signal(SignalKind::interrupt());
-    let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
+    let quit = signal(SignalKind::quit());
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)) = (terminate, interrupt, quit) else {
         tracing::error!("signals cannot be listened for; the process must be killed");
         return std::future::pending().await;
     };
-    tokio::select! {
-        _ = terminate.recv() => Order::Drain,
-        _ = interrupt.recv() => Order::Halt,
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Order::Drain,
+            _ = interrupt.recv() => return Order::Halt,
+            _ = quit.recv() => {
+                tracing::warn!("SIGQUIT does nothing: a process with --upgrade takes over by itself");
+            }
+        }
     }
 }
+
+/// A connection that was taken just before the listener closed is counted a moment later.
+const SETTLED: Duration = Duration::from_millis(200);
 
 /// How late a lost notification is made up for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -279,7 +373,7 @@ mod tests {
         let life = Lifecycle::new(DRAIN);
         life.ready();
         life.tell(Order::Drain);
-        assert_eq!(ended_after(&life).await, DRAIN.lag);
+        assert_eq!(ended_after(&life).await, DRAIN.lag + SETTLED);
         assert_eq!(life.stage(), Stage::Draining);
     }
 
@@ -287,16 +381,18 @@ mod tests {
     async fn connections_are_taken_during_the_lag_and_waited_for_after_it() {
         let life = Lifecycle::new(DRAIN);
         life.ready();
-        let draining = life.draining();
+        let (closed, leave) = (life.edge().closed(), life.edge().leave());
         life.tell(Order::Drain);
         let connection = life.open(1).unwrap();
         let client = tokio::spawn({
             let life = Arc::clone(&life);
             async move {
                 tokio::time::sleep(Duration::from_secs(4)).await;
-                assert_eq!((life.stage(), *draining.borrow()), (Stage::Lagging, false));
+                assert_eq!((life.stage(), *closed.borrow()), (Stage::Lagging, false));
+                assert_eq!(*leave.borrow(), Leave::AfterAnswer);
                 tokio::time::sleep(Duration::from_secs(6)).await;
-                assert_eq!((life.stage(), *draining.borrow()), (Stage::Draining, true));
+                assert_eq!((life.stage(), *closed.borrow()), (Stage::Draining, true));
+                assert_eq!(*leave.borrow(), Leave::Now);
                 drop(connection);
             }
         });
@@ -309,7 +405,32 @@ mod tests {
         let life = Lifecycle::new(DRAIN);
         let _connection = life.open(1).unwrap();
         life.tell(Order::Drain);
-        assert_eq!(ended_after(&life).await, DRAIN.lag + DRAIN.max);
+        assert_eq!(ended_after(&life).await, DRAIN.lag + SETTLED + DRAIN.max);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_heir_is_left_the_listeners_at_once_and_clients_have_the_lag_to_hear_of_it() {
+        let life = Lifecycle::new(DRAIN);
+        life.ready();
+        let leave = life.edge().leave();
+        let connection = life.open(1).unwrap();
+        let client = tokio::spawn({
+            let life = Arc::clone(&life);
+            async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let closed = [life.edge().closed(), life.admin().closed()];
+                assert!(closed.iter().all(|closed| *closed.borrow()));
+                assert_eq!(*leave.borrow(), Leave::AfterAnswer);
+                tokio::time::sleep(DRAIN.lag).await;
+                assert_eq!(*leave.borrow(), Leave::Now);
+                drop(connection);
+            }
+        });
+        life.tell(Order::HandOver);
+        let took = ended_after(&life).await;
+        assert_eq!(took, Duration::from_secs(1) + DRAIN.lag);
+        assert!(life.is_handed_over());
+        client.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -320,7 +441,8 @@ mod tests {
             0
         });
         life.tell(Order::Drain);
-        assert_eq!(ended_after(&life).await, DRAIN.lag + Duration::from_secs(7));
+        let took = DRAIN.lag + SETTLED + Duration::from_secs(7);
+        assert_eq!(ended_after(&life).await, took);
     }
 
     #[tokio::test(start_paused = true)]

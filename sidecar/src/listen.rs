@@ -23,9 +23,12 @@ use tower_service::Service;
 
 use crate::config::Address;
 use crate::connection::{Http, Peer};
+use crate::gate::{Gate, Leave};
+use crate::handover::Heritage;
 use crate::lifecycle::{Lifecycle, Open, Order};
 use crate::socket::Socket;
 use crate::start::StartError;
+use crate::tls::Fresh;
 
 /// A listener whose stack is built inside its own runtime, because what it is built of
 /// (stores, watched files) lives there.
@@ -38,8 +41,7 @@ pub(crate) struct Listen<F> {
     http: Http,
     most: usize,
     life: Arc<Lifecycle>,
-    /// Until it is over, or only until the drain begins.
-    outlives_drain: bool,
+    role: Role,
     build: Mutex<Option<F>>,
     failure: Failure,
 }
@@ -50,8 +52,19 @@ pub(crate) struct Manner {
     pub(crate) threads: usize,
     pub(crate) http: Http,
     pub(crate) connections: usize,
-    /// Serves until the process is over, where others stop when the drain begins.
-    pub(crate) outlives_drain: bool,
+    pub(crate) role: Role,
+}
+
+/// Whom a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Clients: it closes when the drain begins.
+    Edge,
+    /// Whoever asks for health: it serves until the process is over.
+    Admin,
+    /// The same, in a process that takes over. The one before it answers until this one is
+    /// ready, so that readiness does not go off between the two.
+    AdminOfHeir,
 }
 
 /// Why a stack could not be built, for whoever started the process.
@@ -68,23 +81,33 @@ struct Edge<S> {
     most: usize,
     /// The listener of health does not keep the process alive.
     counted: Option<Arc<Lifecycle>>,
-    draining: tokio::sync::watch::Receiver<bool>,
+    leave: tokio::sync::watch::Receiver<Leave>,
 }
 
 /// Tells pingora to stop at once, when everything has been drained.
 struct WhenDrained {
     life: Arc<Lifecycle>,
     on_signals: bool,
+    heritage: Mutex<Option<Heritage>>,
 }
 
 /// What one server runs.
 pub(crate) type Services = Vec<Box<dyn ServiceWithDependents>>;
 
 /// Runs pingora's server until the lifecycle is over. It blocks.
-pub(crate) fn run(services: Services, life: Arc<Lifecycle>, on_signals: bool) {
+pub(crate) fn run(
+    services: Services,
+    life: Arc<Lifecycle>,
+    heritage: Option<Heritage>,
+    on_signals: bool,
+) {
     let mut server = Server::new_with_opt_and_conf(None, ServerConf::default());
     server.add_services(services);
-    let shutdown_signal = Box::new(WhenDrained { life, on_signals });
+    let shutdown_signal = Box::new(WhenDrained {
+        life,
+        on_signals,
+        heritage: Mutex::new(heritage),
+    });
     server.run(RunArgs { shutdown_signal });
 }
 
@@ -107,9 +130,16 @@ impl<F> Listen<F> {
             http: manner.http,
             most: manner.connections,
             life,
-            outlives_drain: manner.outlives_drain,
+            role: manner.role,
             build: Mutex::new(Some(build)),
             failure,
+        }
+    }
+
+    fn gate(&self) -> &Gate {
+        match self.role {
+            Role::Edge => self.life.edge(),
+            Role::Admin | Role::AdminOfHeir => self.life.admin(),
         }
     }
 
@@ -150,7 +180,7 @@ where
     async fn start_service(
         &mut self,
         descriptors: Option<ListenFds>,
-        shutdown: ShutdownWatch,
+        _: ShutdownWatch,
         listeners_per_descriptor: usize,
     ) {
         let build = self
@@ -167,24 +197,34 @@ where
                 return;
             }
         };
-        let draining = if self.outlives_drain {
-            shutdown
-        } else {
-            self.life.ready();
-            self.life.draining()
-        };
+        match self.role {
+            Role::Edge => {
+                if let Some(certificates) = self.life.certificates() {
+                    tokio::spawn(Fresh::watch(Arc::downgrade(certificates)));
+                }
+                self.life.ready();
+            }
+            Role::Admin => {}
+            Role::AdminOfHeir => {
+                self.life.started().await;
+                if !self.life.has_served() {
+                    return;
+                }
+            }
+        }
+        let closed = self.gate().closed();
         let edge = Edge {
             stack,
             http: self.http.clone(),
             most: self.most,
-            counted: (!self.outlives_drain).then(|| Arc::clone(&self.life)),
-            draining: draining.clone(),
+            counted: (self.role == Role::Edge).then(|| Arc::clone(&self.life)),
+            leave: self.gate().leave(),
         };
         let listeners = self.listeners(descriptors.as_ref());
         let name = self.name.to_owned();
         let mut service = listening::Service::with_listeners(name, listeners, edge);
         let count = listeners_per_descriptor;
-        PingoraService::start_service(&mut service, descriptors, draining, count).await;
+        PingoraService::start_service(&mut service, descriptors, closed, count).await;
     }
 
     fn name(&self) -> &str {
@@ -232,8 +272,12 @@ where
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let draining = self.draining.clone();
-        self.http.serve(io, Peer { address }, stack, draining).await;
+        let peer = Peer {
+            address,
+            is_encrypted: false,
+        };
+        let leave = self.leave.clone();
+        self.http.serve(io, peer, stack, leave).await;
         // hyper has kept the connection for as long as it was good.
         None
     }
@@ -244,7 +288,18 @@ where
 #[async_trait]
 impl ShutdownSignalWatch for WhenDrained {
     async fn recv(&self) -> ShutdownSignal {
-        self.life.run(self.on_signals).await;
+        let heritage = self.heritage.lock();
+        let heritage = heritage.unwrap_or_else(PoisonError::into_inner).take();
+        let heirs = async {
+            if let Some(heritage) = heritage {
+                heritage.pass_on(&self.life).await;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.life.run(self.on_signals) => {}
+            () = heirs => {}
+        }
         // A graceful shutdown would sleep for a fixed time; nothing is left to wait for.
         ShutdownSignal::FastShutdown
     }

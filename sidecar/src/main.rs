@@ -33,8 +33,10 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     match cli.command {
-        Command::Serve { config } => {
-            Sidecar::new(Config::read(config)?).run_and_tell(tell)?;
+        Command::Serve { config, upgrade } => {
+            let sidecar = Sidecar::new(Config::read(config)?);
+            let sidecar = if upgrade { sidecar.upgrade() } else { sidecar };
+            sidecar.run_and_tell(tell)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Keys { command } => manage::run(&command),

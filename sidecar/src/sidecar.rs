@@ -14,11 +14,14 @@ use vestibule::clock::{SharedClock, SystemClock};
 use vestibule::entropy::{SharedEntropy, SystemEntropy};
 
 use crate::admin::Admin;
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, ConfigError};
 use crate::connection::Http;
+use crate::connection::tls::{self, Certificates};
+use crate::handover::Heritage;
 use crate::lifecycle::{Lifecycle, Order};
-use crate::listen::{self, Building, Failure, Listen, Manner, Services};
-use crate::socket::{EVERYBODY, Name, OWNER, Socket};
+use crate::listen::{self, Building, Failure, Listen, Manner, Role, Services};
+use crate::socket::{Name, Socket};
+use crate::sockets::Sockets;
 use crate::stack::{self, Core, Proxy, Sources};
 use crate::start::StartError;
 
@@ -30,6 +33,7 @@ use crate::start::StartError;
 pub struct Sidecar<L = Identity, M = Identity> {
     config: Config,
     sources: Sources,
+    upgrade: bool,
     outer: L,
     inner: M,
 }
@@ -49,6 +53,8 @@ struct Bound {
     admin: Option<Address>,
     services: Services,
     names: Vec<Name>,
+    heritage: Option<Heritage>,
+    is_heir: bool,
     life: Arc<Lifecycle>,
     failure: Failure,
 }
@@ -64,6 +70,7 @@ impl Sidecar {
                 clock: SystemClock::shared(),
                 entropy: SystemEntropy::shared(),
             },
+            upgrade: false,
             outer: Identity::new(),
             inner: Identity::new(),
         }
@@ -77,6 +84,7 @@ impl<L, M> Sidecar<L, M> {
         Sidecar {
             config: self.config,
             sources: self.sources,
+            upgrade: self.upgrade,
             outer: Stack::new(layer, self.outer),
             inner: self.inner,
         }
@@ -89,9 +97,18 @@ impl<L, M> Sidecar<L, M> {
         Sidecar {
             config: self.config,
             sources: self.sources,
+            upgrade: self.upgrade,
             outer: self.outer,
             inner: Stack::new(layer, self.inner),
         }
+    }
+
+    /// Takes the listening sockets over from the process that runs with the same
+    /// `upgrade_sock`, instead of binding them. That one serves until this one does, and
+    /// then brings its connections to their end.
+    pub fn upgrade(mut self) -> Self {
+        self.upgrade = true;
+        self
     }
 
     /// The time; the machine's by default.
@@ -143,8 +160,9 @@ where
             tracing::info!(%address, "listening for health, readiness and metrics");
         }
         tell(&bound.address, bound.admin.as_ref());
-        listen::run(bound.services, bound.life, true);
-        drop(bound.names);
+        let life = Arc::clone(&bound.life);
+        listen::run(bound.services, Arc::clone(&life), bound.heritage, true);
+        take_away(bound.names, bound.is_heir, &life);
         outcome(&bound.failure)
     }
 
@@ -157,12 +175,13 @@ where
     pub fn spawn(self) -> Result<Running, StartError> {
         let bound = self.bind()?;
         let (life, failure) = (Arc::clone(&bound.life), Arc::clone(&bound.failure));
-        let (services, names) = (bound.services, bound.names);
+        let (services, heritage) = (bound.services, bound.heritage);
+        let (names, is_heir) = (bound.names, bound.is_heir);
         let thread = {
             let life = Arc::clone(&life);
             std::thread::spawn(move || {
-                listen::run(services, life, false);
-                drop(names);
+                listen::run(services, Arc::clone(&life), heritage, false);
+                take_away(names, is_heir, &life);
             })
         };
         let running = Running {
@@ -186,14 +205,20 @@ where
         stack::routes(&self.config)?;
         let life = Lifecycle::new(self.config.drain);
         let failure = Arc::new(Mutex::new(None));
-        let edge = socket(&self.config.listen, EVERYBODY)?;
-        let admin = self.config.admin.as_ref();
-        let admin = admin.map(|address| socket(address, OWNER)).transpose()?;
-        let names = admin
-            .iter()
-            .chain([&edge])
-            .filter_map(Socket::name)
-            .collect();
+        if let Some(certificates) = certificates(&self.config)? {
+            life.show(certificates);
+        }
+        let Sockets {
+            edge,
+            admin,
+            names,
+            heritage,
+        } = if self.upgrade {
+            Sockets::take_over(&self.config)?
+        } else {
+            Sockets::bind(&self.config)?
+        };
+        let is_heir = self.upgrade;
         let bound = |socket: &Socket| socket.address().clone();
         let (address, admin_address) = (bound(&edge), admin.as_ref().map(bound));
         let mut services: Services = Vec::new();
@@ -201,7 +226,11 @@ where
             let manner = Manner {
                 name: "admin",
                 threads: 1,
-                outlives_drain: true,
+                role: if self.upgrade {
+                    Role::AdminOfHeir
+                } else {
+                    Role::Admin
+                },
                 ..self.manner()
             };
             let is_private = matches!(socket.address(), Address::Unix(_));
@@ -216,7 +245,8 @@ where
             );
             services.push(Box::new(service));
         }
-        let manner = self.manner();
+        let mut manner = self.manner();
+        manner.http = manner.http.encrypted(life.certificates().cloned());
         let build = {
             let life = Arc::clone(&life);
             move || -> Building<L::Service> { Box::pin(async move { self.build(&life).await }) }
@@ -224,10 +254,12 @@ where
         let service = Listen::new(edge, manner, Arc::clone(&life), Arc::clone(&failure), build);
         services.push(Box::new(service));
         Ok(Bound {
+            is_heir,
             address,
             admin: admin_address,
             services,
             names,
+            heritage,
             life,
             failure,
         })
@@ -244,7 +276,7 @@ where
             threads: self.config.threads,
             http: Http::new(&self.config),
             connections: self.config.limits.connections,
-            outlives_drain: false,
+            role: Role::Edge,
         }
     }
 }
@@ -298,11 +330,22 @@ impl fmt::Debug for Bound {
     }
 }
 
-fn socket(address: &Address, mode: u32) -> Result<Socket, StartError> {
-    Socket::bind(address, mode).map_err(|source| StartError::Listen {
-        address: address.clone(),
-        source,
-    })
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, ConfigError> {
+    let Some(section) = &config.tls else {
+        return Ok(None);
+    };
+    let read = tls::read(section, config.http2);
+    let read = read
+        .map_err(|fault| ConfigError::new(&config.file, section.line, format!("[tls] {fault}")))?;
+    Ok(Some(read))
+}
+
+/// The names go with the process, but for those under which another one listens: an heir,
+/// or the one that this process was to take over from and never did.
+fn take_away(names: Vec<Name>, is_heir: bool, life: &Lifecycle) {
+    if life.has_heir() || (is_heir && !life.has_served()) {
+        names.into_iter().for_each(Name::leave);
+    }
 }
 
 fn outcome(failure: &Failure) -> Result<(), StartError> {

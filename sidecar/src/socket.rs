@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{IntoRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -54,17 +54,53 @@ impl Socket {
                     mode,
                 })
             }
-            Address::Unix(path) => {
-                remove_stale(path)?;
-                let listener = UnixListener::bind(path)?;
-                listener.set_nonblocking(true)?;
-                std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
-                Ok(Self {
-                    address: address.clone(),
-                    listener: Listener::Unix(listener),
-                    mode,
-                })
+            Address::Unix(path) => Ok(Self {
+                address: address.clone(),
+                listener: Listener::Unix(bind_unix(path, mode)?),
+                mode,
+            }),
+        }
+    }
+
+    /// Takes over a socket that listens, where it does so at this address.
+    pub(crate) fn inherit(socket: OwnedFd, address: &Address, mode: u32) -> Option<Self> {
+        let (address, listener) = match address {
+            Address::Tcp(wanted) => {
+                let listener = TcpListener::from(socket);
+                let has = listener.local_addr().ok()?;
+                let is_it = has == *wanted || (wanted.port() == 0 && has.ip() == wanted.ip());
+                (is_it.then_some(Address::Tcp(has))?, Listener::Tcp(listener))
             }
+            Address::Unix(path) => {
+                let listener = UnixListener::from(socket);
+                let is_it = listener.local_addr().ok()?.as_pathname() == Some(path);
+                (is_it.then(|| address.clone())?, Listener::Unix(listener))
+            }
+        };
+        Some(Self {
+            address,
+            listener,
+            mode,
+        })
+    }
+
+    /// The same socket, for whoever holds it beside the one who accepts.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            address: self.address.clone(),
+            listener: match &self.listener {
+                Listener::Tcp(listener) => Listener::Tcp(listener.try_clone()?),
+                Listener::Unix(listener) => Listener::Unix(listener.try_clone()?),
+            },
+            mode: self.mode,
+        })
+    }
+
+    /// The descriptor, for whoever passes it on.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
         }
     }
 
@@ -76,10 +112,7 @@ impl Socket {
     /// Its name, where it is a Unix socket.
     pub(crate) fn name(&self) -> Option<Name> {
         match &self.address {
-            Address::Unix(path) => Some(Name {
-                path: path.clone(),
-                file: file(path)?,
-            }),
+            Address::Unix(path) => Name::of(path),
             Address::Tcp(_) => None,
         }
     }
@@ -100,6 +133,21 @@ impl Socket {
 
 // === impl Name ===
 
+impl Name {
+    /// The name of the socket that listens there.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        Some(Self {
+            path: path.to_owned(),
+            file: file(path)?,
+        })
+    }
+
+    /// The socket goes on under this name, in another process.
+    pub(crate) fn leave(mut self) {
+        self.file = NONE;
+    }
+}
+
 impl Drop for Name {
     fn drop(&mut self) {
         if file(&self.path) == Some(self.file) {
@@ -107,6 +155,18 @@ impl Drop for Name {
         }
     }
 }
+
+/// Listens on a Unix socket whose mode says who may connect.
+pub(crate) fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    remove_stale(path)?;
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
+    Ok(listener)
+}
+
+/// No file has it.
+const NONE: (u64, u64) = (u64::MAX, u64::MAX);
 
 fn file(path: &Path) -> Option<(u64, u64)> {
     let found = std::fs::symlink_metadata(path).ok()?;
@@ -124,5 +184,46 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             std::fs::remove_file(path)
         }
         _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_inherited_where_it_listens_at_that_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let other = folder.path().join("b.sock");
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        let bound = Socket::bind(&tcp("127.0.0.1:0"), EVERYBODY).unwrap();
+        let unix = Socket::bind(&Address::Unix(path.clone()), OWNER).unwrap();
+        let exact = bound.address().clone();
+        for (socket, address, want) in [
+            (&bound, exact, true),
+            (&bound, tcp("127.0.0.1:0"), true),
+            (&bound, tcp("127.0.0.1:1"), false),
+            (&bound, tcp("0.0.0.0:0"), false),
+            (&bound, Address::Unix(path.clone()), false),
+            (&unix, Address::Unix(path), true),
+            (&unix, Address::Unix(other), false),
+            (&unix, tcp("127.0.0.1:0"), false),
+        ] {
+            let descriptor = socket.as_fd().try_clone_to_owned().unwrap();
+            let inherited = Socket::inherit(descriptor, &address, OWNER);
+            assert_eq!(inherited.is_some(), want, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_left_to_an_heir_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let socket = Socket::bind(&Address::Unix(path.clone()), OWNER).unwrap();
+        socket.name().unwrap().leave();
+        assert!(path.exists());
+        drop(socket.name());
+        assert!(!path.exists());
     }
 }

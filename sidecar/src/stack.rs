@@ -14,6 +14,7 @@ use vestibule::stack::Api;
 use vestibule::{ApiLayer, ErrorFormat, Store, StoreKeyring};
 
 use crate::config::{self, Auth, Config, ConfigError, Idempotency, Identity, KeySource, Route};
+use crate::guard::{Guard, GuardLayer};
 use crate::lifecycle::Lifecycle;
 use crate::start::StartError;
 use crate::upstream::Upstream;
@@ -21,8 +22,8 @@ use crate::upstream::Upstream;
 /// What proxies, and tells the service who is calling.
 pub type Proxy = Assert<Upstream>;
 
-/// The layers of the API around `S`.
-pub type Core<S> = Api<S, Store, StoreKeyring>;
+/// The layers of the API around `S`, and what guards them.
+pub type Core<S> = Guard<Api<S, Store, StoreKeyring>>;
 
 /// What a run may replace.
 #[derive(Clone, Debug)]
@@ -42,11 +43,8 @@ where
     M: Layer<Proxy>,
     L: Layer<Core<M::Service>>,
 {
-    let upstream = Upstream::new(config).await;
-    let upstream = upstream.map_err(|source| StartError::Upstream {
-        target: config.upstream.clone(),
-        source,
-    })?;
+    let upstream = Upstream::new(config).await?;
+    show_services(&upstream, life);
     let proxy = assertion(&config.identity, sources).layer(upstream);
     let store = store(config, sources).await?;
     let api = api(config, sources, life, store.clone())?;
@@ -59,7 +57,23 @@ where
             left
         }
     });
-    Ok(outer.layer(api.layer(inner.layer(proxy))))
+    let guard = GuardLayer::new(config, Arc::clone(&sources.clock));
+    let shown = guard.clone();
+    life.gauges().show(
+        "vestibule_shed_share",
+        "Share of the requests that is refused because the process is late.",
+        move || shown.share(),
+    );
+    Ok(outer.layer(guard.layer(api.layer(inner.layer(proxy)))))
+}
+
+fn show_services(upstream: &Upstream, life: &Lifecycle) {
+    let services = upstream.clone();
+    life.gauges().show(
+        "vestibule_upstreams_well",
+        "Services behind the sidecar that get requests.",
+        move || services.services().1 as f64,
+    );
 }
 
 /// Judges the routes of a configuration, without starting anything.

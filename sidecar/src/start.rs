@@ -1,6 +1,7 @@
 //! Why a sidecar does not start.
 
 use std::io;
+use std::path::PathBuf;
 
 use vestibule::api_key::KeysError;
 
@@ -30,6 +31,14 @@ pub enum StartError {
         /// The service of `upstream`.
         target: Target,
         /// What the system says.
+        source: io::Error,
+    },
+    /// The sockets of the process that runs cannot be taken over.
+    #[error("cannot take over from the process at {}", path.display())]
+    Upgrade {
+        /// The path of `upgrade_sock`.
+        path: PathBuf,
+        /// What the system or that process says.
         source: io::Error,
     },
     /// The thread of the sidecar ended before it was ready.

@@ -106,7 +106,33 @@ impl Pod {
     ///
     /// Where it does not start.
     pub async fn start(&self) -> Edge {
+        self.started(self.command()).await
+    }
+
+    /// Starts a sidecar that takes the sockets over from the one that runs, and waits until
+    /// either of them is ready.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub async fn upgrade(&self) -> Edge {
         let mut command = self.command();
+        command.arg("--upgrade");
+        self.started(command).await
+    }
+
+    /// From now on a sidecar lags for so long before it drains, instead of not at all.
+    ///
+    /// # Panics
+    ///
+    /// Where the configuration cannot be written.
+    pub fn lags(&self, lag: &str) {
+        let text = fs::read_to_string(self.config()).expect("it was written");
+        let text = text.replace("lag = \"0s\"", &format!("lag = \"{lag}\""));
+        fs::write(self.config(), text).expect("the folder is ours");
+    }
+
+    async fn started(&self, mut command: Command) -> Edge {
         let (process, line) = Process::announced(command.stderr(Stdio::inherit()));
         let said: Value = serde_json::from_str(&line).expect("it says where it listens");
         let address = |name: &str| -> SocketAddr {
@@ -155,14 +181,33 @@ impl Edge {
         value.unwrap_or_else(|| panic!("{name} is not shown: {text}"))
     }
 
+    /// Where it tells of its health.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
     /// Ends it by a signal, `TERM` or `KILL`, and waits until it has ended.
     ///
     /// # Panics
     ///
     /// Where it does not end.
     pub async fn end(self, signal: &str) -> ExitStatus {
+        self.signal(signal);
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not.
+    pub async fn ended(self) -> ExitStatus {
         let mut process = self.process;
-        process.signal(signal);
         // The origin, which it may wait for, runs on this very thread.
         let ended = tokio::task::spawn_blocking(move || process.ended(PATIENCE));
         ended.await.expect("the process ends")

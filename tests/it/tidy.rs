@@ -363,7 +363,7 @@ const LEAVES: [&str; 15] = [
 ];
 
 /// Pure functions over plain data, with the time passed in.
-const DECISIONS: [&str; 22] = [
+const DECISIONS: [&str; 27] = [
     "middleware/src/api_key/digest.rs",
     "middleware/src/api_key/key.rs",
     "middleware/src/api_key/record.rs",
@@ -386,10 +386,15 @@ const DECISIONS: [&str; 22] = [
     "service/src/message/mod.rs",
     "service/src/recipient.rs",
     "service/src/window.rs",
+    "sidecar/src/failures.rs",
+    "sidecar/src/forwarded.rs",
+    "sidecar/src/network.rs",
+    "sidecar/src/standing.rs",
+    "sidecar/src/upstream/health.rs",
 ];
 
 /// Types whose contents must not be seen in a log.
-const SECRETS: [(&str, &str); 11] = [
+const SECRETS: [(&str, &str); 12] = [
     ("middleware/src/api_key/digest.rs", "Digest"),
     ("middleware/src/api_key/digest.rs", "Pepper"),
     ("middleware/src/api_key/key.rs", "ApiKey"),
@@ -401,4 +406,5 @@ const SECRETS: [(&str, &str); 11] = [
     ("service/src/config/mod.rs", "Secret"),
     ("sidecar/src/config/identity.rs", "Identity"),
     ("sidecar/src/keys/create.rs", "Minted"),
+    ("sidecar/src/tls.rs", "Fresh"),
 ];

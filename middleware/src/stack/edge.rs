@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::body::Body;
 use crate::clock::SharedClock;
 use crate::context::Vouched;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorType};
 use crate::header;
 use crate::identity::Verifier;
 use crate::route::Routes;
@@ -27,6 +27,18 @@ pub struct Edge<T> {
     inner: T,
     rules: Arc<Rules>,
 }
+
+/// Refuses the request that it is put into the extensions of, by a layer further out.
+///
+/// The refusal gets its id and its format like any other, before a key is looked at or
+/// anything is asked of a store.
+#[derive(Clone, Debug)]
+pub struct Refusal(pub ApiError);
+
+/// In the extensions of a response that is an error of authentication of this house, so that
+/// a layer further out can count it. An upstream's own 401 has none.
+#[derive(Clone, Copy, Debug)]
+pub struct Unauthenticated;
 
 /// What an [`Edge`] goes by.
 #[derive(Debug)]
@@ -87,7 +99,10 @@ where
             .routes
             .find(request.method(), request.uri().path());
         let is_public = found.is_public();
-        let admitted = self.rules.take_place().and_then(|place| {
+        let refusal = request.extensions_mut().remove::<Refusal>();
+        let refused = refusal.map_or(Ok(()), |Refusal(refusal)| Err(refusal));
+        let admitted = refused.and_then(|()| self.rules.take_place());
+        let admitted = admitted.and_then(|place| {
             self.rules.trust(&mut request, is_public)?;
             Ok(place)
         });
@@ -164,6 +179,10 @@ where
                 .expect("a future is not polled after it ended")
                 .into_response(),
         };
+        let error = response.extensions().get::<ApiError>();
+        if error.is_some_and(|error| error.code().error_type() == ErrorType::Authentication) {
+            response.extensions_mut().insert(Unauthenticated);
+        }
         if !*this.is_public {
             // Answers depend on the key (contract §2).
             response

@@ -31,7 +31,7 @@ use self::admit::Gate;
 pub use self::builder::{ApiLayerBuilder, InvalidApi};
 pub use self::cleanse::{Cleanse, CleanseFuture};
 use self::edge::Rules;
-pub use self::edge::{Edge, EdgeFuture};
+pub use self::edge::{Edge, EdgeFuture, Refusal, Unauthenticated};
 use crate::api_key::Keyring;
 use crate::body::{Body, RequestBody};
 use crate::correlation_id::{Correlate, CorrelateLayer, ResponseFuture};

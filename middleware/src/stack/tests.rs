@@ -14,6 +14,7 @@ use crate::api_key::{ApiKey, KeyRecord, Keys, Peppers};
 use crate::clock::Timestamp;
 use crate::context::Claim;
 use crate::entropy::SystemEntropy;
+use crate::error::ApiError;
 use crate::identity::{AssertLayer, Secret, Signer, Verifier};
 use crate::principal::Principal;
 use crate::route::Policy;
@@ -88,6 +89,35 @@ async fn the_id_of_a_response_is_the_id_in_its_error() {
         body["error"]["correlation_id"].as_str().unwrap(),
         headers["x-correlation-id"]
     );
+}
+
+#[tokio::test]
+async fn a_layer_further_out_can_refuse_and_can_count_who_was_not_let_in() {
+    let world = World::new(9);
+    let mut refused = world.charge("k", r#"{"agent":"a"}"#);
+    let refusal = Refusal(ApiError::too_many_failed_attempts(Duration::from_secs(7)));
+    refused.extensions_mut().insert(refusal);
+    let (status, headers, text) = world.send(refused).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(headers["retry-after"], "7");
+    assert!(text.contains(headers["x-correlation-id"].to_str().unwrap()));
+    assert!(
+        !headers.contains_key("x-ratelimit-limit"),
+        "nothing was charged"
+    );
+    assert_eq!(world.executed(), 0);
+
+    let mut unknown = world.charge("k", r#"{"agent":"a"}"#);
+    unknown.headers_mut().remove("authorization");
+    for (request, want) in [
+        (unknown, true),
+        (world.charge("k", r#"{"agent":"a"}"#), false),
+    ] {
+        let service = world.api.layer(service_fn(drain));
+        let response = service.oneshot(request).await.unwrap();
+        let marked = response.extensions().get::<Unauthenticated>().is_some();
+        assert_eq!(marked, want, "{}", response.status());
+    }
 }
 
 #[tokio::test]

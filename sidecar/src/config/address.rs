@@ -18,6 +18,8 @@ pub enum Address {
 pub enum Target {
     /// `127.0.0.1:9000`, or a name that is looked up once, when the sidecar starts.
     Tcp(String),
+    /// `https://app:9000`: the same, over TLS.
+    Tls(String),
     /// `unix:/run/pod/app.sock`.
     Unix(PathBuf),
 }
@@ -47,20 +49,27 @@ impl fmt::Display for Address {
 // === impl Target ===
 
 impl Target {
+    /// What is expected where it is none.
+    pub(super) const WANTED: &str = "a service like \"127.0.0.1:9000\", \"http://app:9000\", \
+        \"https://app:9443\" or \"unix:/run/pod/app.sock\"";
+
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
-        const WANTED: &str =
-            "a service like \"127.0.0.1:9000\", \"http://app:9000\" or \"unix:/run/pod/app.sock\"";
         if let Some(path) = socket_path(text) {
-            return path.map(Self::Unix).ok_or(WANTED);
+            return path.map(Self::Unix).ok_or(Self::WANTED);
         }
-        let authority = text.strip_prefix("http://").unwrap_or(text);
+        let encrypted = text.strip_prefix("https://");
+        let authority = encrypted.unwrap_or_else(|| text.strip_prefix("http://").unwrap_or(text));
         let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let (host, port) = authority.rsplit_once(':').ok_or(WANTED)?;
+        let (host, port) = authority.rsplit_once(':').ok_or(Self::WANTED)?;
         let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
         if host.is_empty() || host.contains(['/', '@']) || !is_port {
-            return Err(WANTED);
+            return Err(Self::WANTED);
         }
-        Ok(Self::Tcp(authority.to_owned()))
+        let authority = authority.to_owned();
+        Ok(match encrypted {
+            Some(_) => Self::Tls(authority),
+            None => Self::Tcp(authority),
+        })
     }
 }
 
@@ -68,6 +77,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(authority) => f.write_str(authority),
+            Self::Tls(authority) => write!(f, "https://{authority}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -107,7 +117,9 @@ mod tests {
             ("http://app:9000/", Some("app:9000")),
             ("[::1]:9000", Some("[::1]:9000")),
             ("unix:/run/a.sock", Some("unix:/run/a.sock")),
-            ("https://app:9000", None),
+            ("https://app:9443", Some("https://app:9443")),
+            ("https://app", None),
+            ("https://http://app:9443", None),
             ("http://app:9000/v1", None),
             ("http://user@app:9000", None),
             ("app", None),

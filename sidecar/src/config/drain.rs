@@ -10,7 +10,9 @@ use super::value::Section;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
     /// `lag`: how long connections are still taken after readiness is off, because load
-    /// balancers learn of it late; 5 s by default.
+    /// balancers learn of it late; 5 s by default. Meanwhile each answer ends its connection.
+    /// Where a process hands over, nothing is taken any more, and `lag` is how long an idle
+    /// connection has for one more request.
     pub lag: Duration,
     /// `max`: how long running requests and detached work may then take; 30 s by default.
     /// The process ends as soon as nothing is running.

@@ -21,6 +21,12 @@ pub struct Limits {
     pub headers_max: usize,
     /// `streams`: requests at a time on one HTTP/2 connection; 128 by default.
     pub streams: u32,
+    /// `failed_auth_per_minute`: failed authentications of one address, of IPv6 one /64,
+    /// after which requests with a key are answered 429 unread; 30 by default, 0 for as many
+    /// as they like. A fleet that was given a wrong key fails less often, and is let in
+    /// within seconds of the right one. A private address is counted only beside
+    /// `trusted_proxies`, because most often it is a proxy's.
+    pub failed_auth_per_minute: u32,
 }
 
 // === impl Limits ===
@@ -59,6 +65,10 @@ impl Limits {
                 Some(entry) => entry.whole(1..=10_000)?,
                 None => default.streams,
             },
+            failed_auth_per_minute: match section.take("failed_auth_per_minute") {
+                Some(entry) => entry.whole(0..=60_000)?,
+                None => default.failed_auth_per_minute,
+            },
         };
         section.finish()?;
         Ok(limits)
@@ -75,6 +85,7 @@ impl Default for Limits {
             head_max: 16 << 10,
             headers_max: 100,
             streams: 128,
+            failed_auth_per_minute: 30,
         }
     }
 }

@@ -30,27 +30,40 @@
 //! Files are named relative to the folder of the configuration.
 
 mod address;
+mod connections;
 mod drain;
 mod error;
+mod health;
 mod identity;
 mod keys;
 mod limits;
+mod proxies;
 mod route;
+mod shedding;
 mod store;
 mod timeouts;
+mod tls;
+mod upgrade;
+mod upstream_tls;
 mod value;
 
 use std::path::{Path, PathBuf};
 
 pub use self::address::{Address, Target};
+use self::connections::upstreams;
 pub use self::drain::Drain;
 pub use self::error::ConfigError;
+pub use self::health::Health;
 pub use self::identity::Identity;
 pub use self::keys::{KeySource, Keys};
 pub use self::limits::Limits;
+pub use self::proxies::{Proxies, TrustedField};
 pub use self::route::{Auth, Idempotency, Route};
+pub use self::shedding::Shedding;
 pub use self::store::Store;
 pub use self::timeouts::Timeouts;
+pub use self::tls::Tls;
+pub use self::upstream_tls::UpstreamTls;
 use self::value::Source;
 
 /// Everything that a sidecar is told.
@@ -60,8 +73,10 @@ pub struct Config {
     pub file: PathBuf,
     /// `listen`: where clients connect.
     pub listen: Address,
-    /// `upstream`: the service behind the sidecar.
+    /// `upstream`: the service behind the sidecar, or the first of a list of them.
     pub upstream: Target,
+    /// The others, where `upstream` is a list: requests go round those that are well.
+    pub more_upstreams: Vec<Target>,
     /// `admin`: health, readiness and metrics; none by default.
     pub admin: Option<Address>,
     /// `store`: where counters and records are kept; by default in a file beside this one.
@@ -69,13 +84,29 @@ pub struct Config {
     /// `counters`: where requests are counted, if not in the store: a Redis beside a
     /// `postgres://` store, which otherwise counts in memory.
     pub counters: Option<Store>,
+    /// `upgrade_sock`: the path of a Unix socket on which this process hands its listening
+    /// sockets over to one that is started with `--upgrade`; none by default. It needs a
+    /// store that two processes may share.
+    pub upgrade_sock: Option<PathBuf>,
     /// `error_format`: how refusals are written; the envelope by default.
     pub error_format: ErrorFormat,
     /// `threads`: workers of the listener; by default one for each processor that the
     /// process may use.
     pub threads: usize,
-    /// `http2`: whether HTTP/2 with prior knowledge is taken beside HTTP/1.1; true by default.
+    /// `http2`: whether HTTP/2 is taken beside HTTP/1.1, where it is not
+    /// encrypted with prior knowledge; true by default.
     pub http2: bool,
+    /// `trusted_proxies` and `trusted_field`: whom the sidecar believes when it is told who
+    /// is calling.
+    pub proxies: Proxies,
+    /// `[tls]`; by default connections are not encrypted.
+    pub tls: Option<Tls>,
+    /// `upstream_http2`: whether HTTP/2 is spoken to the service; by default what an
+    /// `https://` one prefers, and HTTP/1.1 otherwise. `true` asks for prior knowledge where
+    /// the connection is not encrypted.
+    pub upstream_http2: Option<bool>,
+    /// `[upstream_tls]`: with an `https://` upstream, and only then.
+    pub upstream_tls: Option<UpstreamTls>,
     /// `[keys]`
     pub keys: Keys,
     /// `[identity]`
@@ -84,6 +115,10 @@ pub struct Config {
     pub limits: Limits,
     /// `[timeouts]`
     pub timeouts: Timeouts,
+    /// `[health]`
+    pub health: Health,
+    /// `[shedding]`
+    pub shedding: Shedding,
     /// `[drain]`
     pub drain: Drain,
     /// `[[route]]`, in the order of the file.
@@ -125,14 +160,15 @@ impl Config {
         let file = file.as_ref();
         let folder = file.parent().unwrap_or_else(|| Path::new(""));
         let mut top = Source { file, text }.parse()?;
-        let config = Self {
+        let listen = top.require("listen", "an address like \"0.0.0.0:8080\"")?;
+        let listen = listen.text(Address::parse)?;
+        let upstream = top.require("upstream", "a service like \"127.0.0.1:9000\"")?;
+        let (first, more_upstreams) = upstreams(upstream)?;
+        let mut config = Self {
             file: file.to_owned(),
-            listen: top
-                .require("listen", "an address like \"0.0.0.0:8080\"")?
-                .text(Address::parse)?,
-            upstream: top
-                .require("upstream", "a service like \"127.0.0.1:9000\"")?
-                .text(Target::parse)?,
+            listen,
+            upstream: first,
+            more_upstreams,
             admin: match top.take("admin") {
                 Some(entry) => Some(entry.text(Address::parse)?),
                 None => None,
@@ -141,6 +177,13 @@ impl Config {
                 Some(entry) => Store::parse(entry, folder)?,
                 None => Store::beside(folder),
             },
+            upgrade_sock: None,
+            health: Health::default(),
+            shedding: Shedding::default(),
+            proxies: Proxies::default(),
+            tls: None,
+            upstream_http2: None,
+            upstream_tls: None,
             counters: match top.take("counters") {
                 Some(entry) => Some(Store::parse(entry, folder)?),
                 None => None,
@@ -168,6 +211,7 @@ impl Config {
                 .map(Route::parse)
                 .collect::<Result<_, _>>()?,
         };
+        config.read_connections(&mut top, folder)?;
         top.finish()?;
         Ok(config)
     }
@@ -190,3 +234,5 @@ const THREADS_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transport_tests;

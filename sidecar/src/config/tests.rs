@@ -195,7 +195,7 @@ fn parse_as(file: &str, text: &str) -> Result<Config, ConfigError> {
 const FAULTS: &[(&str, &str)] = &[
     (
         "listem = 1",
-        "c.toml:3: unknown key 'listem' at the top; expected one of: listen, upstream, admin, store, counters, error_format, threads, http2, keys, identity, limits, timeouts, drain, route",
+        "c.toml:3: unknown key 'listem' at the top; expected one of: listen, upstream, admin, store, counters, error_format, threads, http2, keys, identity, limits, timeouts, drain, route, upgrade_sock, trusted_proxies, trusted_field, tls, upstream_http2, shedding, health, upstream_tls",
     ),
     ("admin = 9090", "c.toml:3: admin = 9090: expected a string"),
     (
@@ -236,7 +236,7 @@ const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "[limits]\nper_hour = 1",
-        "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, streams",
+        "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, streams, failed_auth_per_minute",
     ),
     (
         "[timeouts]\n\nhead = '5'",

@@ -19,6 +19,11 @@ pub struct Timeouts {
     pub body: Duration,
     /// `write`: a client that does not read its answer; 30 s by default.
     pub write: Duration,
+    /// `request`: a whole request, from its head to the end of its answer; 1 h by default,
+    /// which bounds downloads and streams of events too. The connection is closed then, on
+    /// HTTP/2 with whatever else is on it. A route's `deadline` bounds the wait for the
+    /// answer's head.
+    pub request: Duration,
     /// `connect`: a connection to the service; 1 s by default, since it is in the pod.
     pub connect: Duration,
     /// `answer`: the head of the service's answer once it has the whole request; 30 s by
@@ -47,6 +52,7 @@ impl Timeouts {
             idle: duration("idle", default.idle)?,
             body: duration("body", default.body)?,
             write: duration("write", default.write)?,
+            request: duration("request", default.request)?,
             connect: duration("connect", default.connect)?,
             answer: duration("answer", default.answer)?,
             answer_body: duration("answer_body", default.answer_body)?,
@@ -65,6 +71,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(75),
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
+            request: Duration::from_secs(3600),
             connect: Duration::from_secs(1),
             answer: Duration::from_secs(30),
             answer_body: Duration::from_secs(60),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -86,19 +86,32 @@ impl<'a> Section<'a> {
         key: &'static str,
         wanted: &str,
     ) -> Result<Entry<'a>, ConfigError> {
-        let line = self.line;
+        self.take(key).ok_or_else(|| self.lacks(key, wanted))
+    }
+
+    /// The fault of a key that must be there and is not.
+    pub(super) fn lacks(&self, key: &str, wanted: &str) -> ConfigError {
         let place = if self.title.is_empty() {
             String::new()
         } else {
             format!("{}: ", self.title)
         };
-        self.take(key).ok_or_else(|| {
-            ConfigError::new(
-                self.source.file,
-                line,
-                format!("{place}'{key}' is missing; expected {wanted}"),
-            )
-        })
+        let text = format!("{place}'{key}' is missing; expected {wanted}");
+        ConfigError::new(self.source.file, self.line, text)
+    }
+
+    /// Takes the path of a file, named from the folder of the configuration.
+    pub(super) fn file(
+        &mut self,
+        key: &'static str,
+        folder: &Path,
+    ) -> Result<Option<PathBuf>, ConfigError> {
+        let Some(entry) = self.take(key) else {
+            return Ok(None);
+        };
+        let file = entry.path().map(|path| folder.join(path));
+        file.map(Some)
+            .ok_or_else(|| entry.refused("the path of a file"))
     }
 
     /// Takes a table of its own, `[title]`; an absent one is empty.
@@ -149,6 +162,12 @@ impl<'a> Section<'a> {
             }
         });
         sections.collect()
+    }
+
+    /// The fault of the section as a whole.
+    pub(super) fn fault(&self, fault: &str) -> ConfigError {
+        let text = format!("{}: {fault}", self.title);
+        ConfigError::new(self.source.file, self.line, text)
     }
 
     /// The line on which the section begins.

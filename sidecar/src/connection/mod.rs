@@ -2,23 +2,31 @@
 //!
 //! | it waits for | bound |
 //! |---|---|
+//! | the whole handshake of TLS, where it is on | `first_byte` |
 //! | the first byte of a new connection | `first_byte` |
 //! | the whole head of a request, from its first byte | `head` |
 //! | the next request on a kept connection | `idle` |
 //! | the client to read its answer | `write` |
+//! | the end of an answer, from the head of its request | `request` |
 //!
 //! HTTP/1.1, and HTTP/2 with prior knowledge where it is on, are told apart by the first
-//! bytes. Once `draining` turns true a connection takes no further request: an idle one is
-//! closed, a busy one after its answer.
+//! bytes. A head that is late is answered 408; whatever else is late is closed without a word.
+//!
+//! A connection that is to leave says so with an answer, `Connection: close` on HTTP/1.1 and
+//! `GOAWAY` on HTTP/2, so that no client sends into its end. Only where the time for that is
+//! over is an idle one closed.
 
+mod late;
 mod pace;
 mod service;
 mod stream;
+pub(crate) mod tls;
 
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,17 +39,22 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tower_service::Service;
+use vestibule::ErrorFormat;
 
 use self::pace::{Bounds, Pace};
 use self::service::Serve;
 use self::stream::{Opening, Paced, Protocol};
-use crate::config::{Config, Limits, Timeouts};
+use self::tls::Certificates;
+use crate::config::{self, Config, Limits, Proxies, Timeouts};
+use crate::gate::Leave;
 
 /// Who is at the other end of a connection, in the extensions of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The client's address; none on a Unix socket.
     pub address: Option<SocketAddr>,
+    /// Whether the connection is encrypted.
+    pub is_encrypted: bool,
 }
 
 /// How connections are served.
@@ -52,12 +65,26 @@ pub(crate) struct Http {
     http1: http1::Builder,
     /// None where HTTP/2 is off.
     http2: Option<http2::Builder<TokioExecutor>>,
+    /// None where connections are not encrypted.
+    certificates: Option<Arc<Certificates>>,
+    proxies: Arc<Proxies>,
+    /// Of the one refusal that is made here.
+    format: ErrorFormat,
 }
 
 /// A hyper connection of either version.
-trait Connection: Future<Output = hyper::Result<()>> {
+trait Connection: Future<Output = hyper::Result<()>> + Unpin {
     /// Takes no further request.
-    fn close_gracefully(self: Pin<&mut Self>);
+    fn close_gracefully(&mut self);
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By itself.
+    Done,
+    /// It was waited for longer than it may be.
+    Overdue,
 }
 
 // === impl Http ===
@@ -71,19 +98,32 @@ impl Http {
                 head: timeouts.head,
                 idle: timeouts.idle,
                 write: timeouts.write,
+                request: timeouts.request,
             },
             http1: http1(&config.limits),
             http2: config.http2.then(|| http2(&config.limits, timeouts)),
+            certificates: None,
+            proxies: Arc::new(config.proxies.clone()),
+            format: match config.error_format {
+                config::ErrorFormat::Envelope => ErrorFormat::Envelope,
+                config::ErrorFormat::Problem => ErrorFormat::Problem,
+            },
         }
+    }
+
+    /// Encrypts connections.
+    pub(crate) fn encrypted(mut self, certificates: Option<Arc<Certificates>>) -> Self {
+        self.certificates = certificates;
+        self
     }
 
     /// Serves a connection to its end.
     pub(crate) async fn serve<I, S, B>(
         &self,
-        mut io: I,
-        peer: Peer,
+        io: I,
+        mut peer: Peer,
         stack: S,
-        draining: watch::Receiver<bool>,
+        leave: watch::Receiver<Leave>,
     ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -92,20 +132,58 @@ impl Http {
         B: http_body::Body<Data: From<Bytes> + Send> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Some((opening, protocol)) = self.open(&mut io, draining.clone()).await else {
+        let Some(certificates) = &self.certificates else {
+            return self.serve_decrypted(io, peer, stack, leave).await;
+        };
+        // In a box, because the two ways together would be twice as large.
+        let shaken = Box::pin(timeout(self.first_byte, tls::accept(certificates, io)));
+        let shaken = tokio::select! {
+            shaken = shaken => shaken,
+            () = too_late(leave.clone()) => return,
+        };
+        match shaken {
+            Ok(Ok(io)) => {
+                peer.is_encrypted = true;
+                Box::pin(self.serve_decrypted(io, peer, stack, leave)).await;
+            }
+            // Whoever scans a network makes many of these.
+            Ok(Err(cause)) => tracing::debug!(%cause, "a client and TLS do not agree"),
+            Err(_) => {}
+        }
+    }
+
+    async fn serve_decrypted<I, S, B>(
+        &self,
+        mut io: I,
+        peer: Peer,
+        stack: S,
+        leave: watch::Receiver<Leave>,
+    ) where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data: From<Bytes> + Send> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Some((opening, protocol)) = self.open(&mut io, leave.clone()).await else {
             return;
         };
         let pace = Pace::new(protocol == Protocol::Http2, Instant::now());
-        let serve = Serve::new(stack, peer, pace.clone());
+        let serve = Serve::new(stack, peer, Arc::clone(&self.proxies), pace.clone());
         let io = TokioIo::new(Paced::new(io, opening, pace.clone()));
         match (protocol, &self.http2) {
             (Protocol::Http2, Some(http2)) => {
-                self.drive(http2.serve_connection(io, serve), &pace, draining)
-                    .await;
+                let mut connection = http2.serve_connection(io, serve);
+                self.drive(&mut connection, &pace, leave).await;
             }
             _ => {
-                self.drive(self.http1.serve_connection(io, serve), &pace, draining)
-                    .await;
+                let mut connection = self.http1.serve_connection(io, serve);
+                let end = self.drive(&mut connection, &pace, leave).await;
+                if end == End::Overdue && pace.awaits_head() {
+                    let io = connection.into_parts().io.into_inner();
+                    late::answer(io, &self.format).await;
+                }
             }
         }
     }
@@ -114,12 +192,12 @@ impl Http {
     async fn open<I: AsyncRead + Unpin>(
         &self,
         io: &mut I,
-        mut draining: watch::Receiver<bool>,
+        leave: watch::Receiver<Leave>,
     ) -> Option<(Opening, Protocol)> {
         let first = timeout(self.first_byte, Opening::read(io));
         let mut opening = tokio::select! {
             first = first => first.ok()?.ok()?,
-            _ = draining.wait_for(|draining| *draining) => return None,
+            () = too_late(leave) => return None,
         };
         if self.http2.is_none() {
             return Some((opening, Protocol::Http1));
@@ -131,26 +209,40 @@ impl Http {
 
     async fn drive<C: Connection>(
         &self,
-        connection: C,
+        connection: &mut C,
         pace: &Pace,
-        mut draining: watch::Receiver<bool>,
-    ) {
-        let mut connection = pin!(connection);
+        leave: watch::Receiver<Leave>,
+    ) -> End {
+        // A client of HTTP/2 that is sent away comes back at once. Where connections are
+        // still taken, one that has come back stays until they are not.
+        let away = if pace.is_multiplexed() && *leave.borrow() == Leave::Stay {
+            Leave::AfterAnswer
+        } else {
+            Leave::Now
+        };
         let mut overdue = pin!(self.overdue(pace));
-        let mut drain = pin!(draining.wait_for(|draining| *draining));
-        let mut told = false;
+        let mut last = pin!(Leave::AfterAnswer.reached(leave.clone()));
+        let mut end = pin!(away.reached(leave));
+        let (mut is_last, mut told) = (false, false);
         std::future::poll_fn(|cx| {
-            if !told && drain.as_mut().poll(cx).is_ready() {
-                told = true;
-                connection.as_mut().close_gracefully();
+            if !is_last && last.as_mut().poll(cx).is_ready() {
+                is_last = true;
+                pace.leave();
             }
             // What a connection ends with is the client's affair; its requests were logged.
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            if Pin::new(&mut *connection).poll(cx).is_ready() {
+                return Poll::Ready(End::Done);
             }
-            overdue.as_mut().poll(cx)
+            if is_last && !told && end.as_mut().poll(cx).is_ready() {
+                told = true;
+                connection.close_gracefully();
+                if Pin::new(&mut *connection).poll(cx).is_ready() {
+                    return Poll::Ready(End::Done);
+                }
+            }
+            overdue.as_mut().poll(cx).map(|()| End::Overdue)
         })
-        .await;
+        .await
     }
 
     /// Ends when the connection has waited for something longer than it may.
@@ -184,8 +276,8 @@ where
     B: http_body::Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    fn close_gracefully(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    fn close_gracefully(&mut self) {
+        Pin::new(self).graceful_shutdown();
     }
 }
 
@@ -198,9 +290,16 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
 {
-    fn close_gracefully(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    fn close_gracefully(&mut self) {
+        Pin::new(self).graceful_shutdown();
     }
+}
+
+/// Ends when a connection that has said nothing yet is not to be waited for any longer.
+async fn too_late(leave: watch::Receiver<Leave>) {
+    let fresh_until = Instant::now() + FRESH;
+    Leave::Now.reached(leave).await;
+    tokio::time::sleep_until(fresh_until).await;
 }
 
 fn http1(limits: &Limits) -> http1::Builder {
@@ -228,6 +327,10 @@ fn http2(limits: &Limits, timeouts: &Timeouts) -> http2::Builder<TokioExecutor> 
         .keep_alive_timeout(timeouts.write);
     builder
 }
+
+/// A connection as young as this is waited for even at the end: its client has not had the
+/// time to send.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Bytes that hyper reads of a body at a time.
 const READ_BUFFER: usize = 64 << 10;

@@ -4,6 +4,7 @@
 //! two requests. Here the two are told apart: the deadline of a head begins with its
 //! first byte, and an idle connection has its own, longer one.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(crate) struct Bounds {
     pub(crate) idle: Duration,
     /// A client that does not read.
     pub(crate) write: Duration,
+    /// A whole request, until its answer has been given away.
+    pub(crate) request: Duration,
 }
 
 /// The state of one connection, shared by whoever sees a part of it: the stream sees
@@ -27,20 +30,28 @@ pub(crate) struct Pace(Arc<Mutex<State>>);
 
 /// A request under way; dropped when its answer has been given to the connection.
 #[derive(Debug)]
-pub(crate) struct UnderWay(Pace);
+pub(crate) struct UnderWay {
+    pace: Pace,
+    number: u64,
+}
 
 #[derive(Debug)]
 struct State {
     phase: Phase,
+    /// The requests under way, the oldest first: their numbers, and when they began.
+    begun: VecDeque<(u64, Instant)>,
+    number: u64,
     /// Since when the client has not taken what is written.
     blocked: Option<Instant>,
     /// On HTTP/2 the bytes between requests may be pings: no byte begins a head.
     multiplexed: bool,
+    /// The next answer is the last.
+    leaving: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Busy(usize),
+    Busy,
     Head(Instant),
     Idle(Instant),
 }
@@ -57,15 +68,30 @@ impl Pace {
         };
         Self(Arc::new(Mutex::new(State {
             phase,
+            begun: VecDeque::new(),
+            number: 0,
             blocked: None,
             multiplexed,
+            leaving: false,
         })))
     }
 
+    /// The next answer is the last.
+    pub(crate) fn leave(&self) {
+        self.with(|state| state.leaving = true);
+    }
+
+    /// Whether many requests share the connection.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.with(|state| state.multiplexed)
+    }
+
     /// A request's head is complete.
-    pub(crate) fn begin(&self) -> UnderWay {
-        self.with(State::begin);
-        UnderWay(self.clone())
+    pub(crate) fn begin(&self, now: Instant) -> UnderWay {
+        UnderWay {
+            number: self.with(|state| state.begin(now)),
+            pace: self.clone(),
+        }
     }
 
     /// Bytes have arrived.
@@ -78,7 +104,13 @@ impl Pace {
         self.with(|state| state.wrote(taken, now));
     }
 
-    /// When the connection has waited long enough; never while it works on a request.
+    /// Whether a head has begun and has not come to its end, and everything that was written
+    /// before has been taken.
+    pub(crate) fn awaits_head(&self) -> bool {
+        self.with(|state| matches!(state.phase, Phase::Head(_)) && state.blocked.is_none())
+    }
+
+    /// When the connection has waited long enough.
     pub(crate) fn due(&self, bounds: &Bounds) -> Option<Instant> {
         self.with(|state| state.due(bounds))
     }
@@ -90,28 +122,36 @@ impl Pace {
 
 // === impl UnderWay ===
 
+impl UnderWay {
+    /// Whether its answer is to say that the connection ends. HTTP/2 has a frame for that.
+    pub(crate) fn is_last(&self) -> bool {
+        self.pace.with(|state| state.leaving && !state.multiplexed)
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let now = Instant::now();
-        self.0.with(|state| state.end(now));
+        let number = self.number;
+        self.pace.with(|state| state.end(number, now));
     }
 }
 
 // === impl State ===
 
 impl State {
-    fn begin(&mut self) {
-        self.phase = match self.phase {
-            Phase::Busy(requests) => Phase::Busy(requests + 1),
-            Phase::Head(_) | Phase::Idle(_) => Phase::Busy(1),
-        };
+    fn begin(&mut self, now: Instant) -> u64 {
+        self.phase = Phase::Busy;
+        self.number += 1;
+        self.begun.push_back((self.number, now));
+        self.number
     }
 
-    fn end(&mut self, now: Instant) {
-        self.phase = match self.phase {
-            Phase::Busy(requests) if requests > 1 => Phase::Busy(requests - 1),
-            _ => Phase::Idle(now),
-        };
+    fn end(&mut self, number: u64, now: Instant) {
+        self.begun.retain(|(begun, _)| *begun != number);
+        if self.begun.is_empty() {
+            self.phase = Phase::Idle(now);
+        }
     }
 
     fn read(&mut self, now: Instant) {
@@ -130,7 +170,7 @@ impl State {
 
     fn due(&self, bounds: &Bounds) -> Option<Instant> {
         let phase = match self.phase {
-            Phase::Busy(_) => None,
+            Phase::Busy => self.begun.front().map(|(_, begun)| *begun + bounds.request),
             Phase::Head(since) => Some(since + bounds.head),
             Phase::Idle(since) => Some(since + bounds.idle),
         };
@@ -152,8 +192,9 @@ mod tests {
         let began = Instant::now();
         assert_eq!(pace.due(&BOUNDS), Some(began + BOUNDS.head));
 
-        let request = pace.begin();
-        assert_eq!(pace.due(&BOUNDS), None, "a request is under way");
+        let request = pace.begin(began);
+        let whole = began + BOUNDS.request;
+        assert_eq!(pace.due(&BOUNDS), Some(whole), "a request is under way");
 
         drop(request);
         assert_eq!(pace.due(&BOUNDS), Some(began + BOUNDS.idle));
@@ -176,29 +217,34 @@ mod tests {
         let pace = Pace::new(true, began);
         pace.read(began);
         assert_eq!(pace.due(&BOUNDS), Some(began + BOUNDS.idle));
-        let (one, other) = (pace.begin(), pace.begin());
+        let one = pace.begin(began);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let later = Instant::now();
+        let other = pace.begin(later);
+        assert_eq!(pace.due(&BOUNDS), Some(began + BOUNDS.request));
         drop(one);
-        assert_eq!(pace.due(&BOUNDS), None, "one of two is under way");
+        assert_eq!(pace.due(&BOUNDS), Some(later + BOUNDS.request));
         drop(other);
-        assert!(pace.due(&BOUNDS).is_some());
+        assert_eq!(pace.due(&BOUNDS), Some(later + BOUNDS.idle));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_read_is_waited_for_a_while() {
         let began = Instant::now();
         let pace = Pace::new(false, began);
-        let _request = pace.begin();
+        let _request = pace.begin(began);
         pace.wrote(false, began);
         tokio::time::advance(Duration::from_secs(1)).await;
         pace.wrote(false, Instant::now());
         assert_eq!(pace.due(&BOUNDS), Some(began + BOUNDS.write));
         pace.wrote(true, Instant::now());
-        assert_eq!(pace.due(&BOUNDS), None);
+        assert_eq!(pace.due(&BOUNDS), Some(began + BOUNDS.request));
     }
 
     const BOUNDS: Bounds = Bounds {
         head: Duration::from_secs(10),
         idle: Duration::from_secs(75),
         write: Duration::from_secs(30),
+        request: Duration::from_secs(3600),
     };
 }

@@ -4,25 +4,32 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::util::Oneshot;
 use tower_service::Service;
 use vestibule::{ApiError, Body};
 
 use super::Peer;
 use super::pace::{Pace, UnderWay};
+use crate::config::Proxies;
+use crate::forwarded::Sender;
 
 /// hyper's view of the stack, for one connection.
 #[derive(Debug)]
 pub(crate) struct Serve<S> {
     stack: S,
     peer: Peer,
+    sender: Sender,
+    proxies: Arc<Proxies>,
     pace: Pace,
 }
 
@@ -47,8 +54,14 @@ pin_project! {
 // === impl Serve ===
 
 impl<S> Serve<S> {
-    pub(crate) fn new(stack: S, peer: Peer, pace: Pace) -> Self {
-        Self { stack, peer, pace }
+    pub(crate) fn new(stack: S, peer: Peer, proxies: Arc<Proxies>, pace: Pace) -> Self {
+        Self {
+            stack,
+            peer,
+            sender: Sender::new(peer.address, peer.is_encrypted, &proxies),
+            proxies,
+            pace,
+        }
     }
 }
 
@@ -62,11 +75,16 @@ where
     type Error = Infallible;
     type Future = Answer<S>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Answer<S> {
-        request.extensions_mut().insert(self.peer);
+    fn call(&self, request: Request<Incoming>) -> Answer<S> {
+        let (mut head, body) = request.into_parts();
+        let client = self.sender.client(&head.headers, &self.proxies);
+        self.sender
+            .tell(&mut head.headers, &head.uri, client, self.proxies.field);
+        head.extensions.insert(self.peer);
+        head.extensions.insert(client);
         Answer {
-            under_way: Some(self.pace.begin()),
-            call: Oneshot::new(self.stack.clone(), request),
+            under_way: Some(self.pace.begin(Instant::now())),
+            call: Oneshot::new(self.stack.clone(), Request::from_parts(head, body)),
         }
     }
 }
@@ -82,7 +100,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = match ready!(this.call.poll(cx)) {
+        let mut response = match ready!(this.call.poll(cx)) {
             Ok(response) => response.map(Body::inner),
             Err(cause) => {
                 // The layers of this house never fail; a team's own may. An error would make
@@ -95,6 +113,10 @@ where
             .under_way
             .take()
             .expect("a future is not polled after it is ready");
+        if under_way.is_last() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
         Poll::Ready(Ok(response.map(|inner| Counted { inner, under_way })))
     }
 }

@@ -2,7 +2,10 @@
 
 use std::convert::Infallible;
 
-use http_body_util::Full;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tower::service_fn;
 
@@ -10,14 +13,43 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_closed() {
-    let (mut client, _drain) = connect();
+    let (mut client, _leave) = connect();
     let waited = until_closed(&mut client).await;
     assert_eq!(waited, Duration::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_dribbles_is_cut_at_its_deadline() {
-    let (mut client, _drain) = connect();
+async fn a_handshake_that_does_not_come_to_its_end_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["api.test".to_owned()]).unwrap();
+    let file = |name: &str, text| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let files = config::Tls {
+        certificate: file("tls.crt", made.cert.pem()),
+        key: file("tls.key", made.signing_key.serialize_pem()),
+        client_ca: None,
+        line: 1,
+    };
+    let certificates = tls::read(&files, true).unwrap();
+    // The first is silent, the other begins with the head of a record of a handshake.
+    for sent in [&[][..], &[22, 3, 1, 1, 0]] {
+        let (mut client, server) = tokio::io::duplex(PIPE);
+        let (_leave, told) = watch::channel(Leave::Stay);
+        let http = http().encrypted(Some(Arc::clone(&certificates)));
+        tokio::spawn(async move {
+            http.serve(server, NOBODY, service_fn(answer), told).await;
+        });
+        client.write_all(sent).await.unwrap();
+        assert_eq!(until_closed(&mut client).await, Duration::from_secs(10));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_dribbles_is_answered_408_at_its_deadline() {
+    let (mut client, _leave) = connect();
     client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let began = Instant::now();
     for line in 0.. {
@@ -35,11 +67,28 @@ async fn a_head_that_dribbles_is_cut_at_its_deadline() {
         began.elapsed() >= Duration::from_secs(10),
         "it was cut early"
     );
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.contains(&format!("content-length: {}", body.len())),
+        "{head}"
+    );
+    assert!(
+        head.contains("connection: close") && body.contains("request_timeout"),
+        "{answer}"
+    );
+    let id = head.split("x-correlation-id: ").nth(1).unwrap();
+    assert!(body.contains(id.lines().next().unwrap()), "{answer}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_outlives_the_deadline_of_a_head() {
-    let (mut client, _drain) = connect();
+    let (mut client, _leave) = connect();
     for _ in 0..3 {
         assert!(get(&mut client).await.starts_with("HTTP/1.1 200"));
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -50,7 +99,7 @@ async fn an_idle_connection_outlives_the_deadline_of_a_head() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_answer_is_waited_for() {
-    let (mut client, _drain) = connect();
+    let (mut client, _leave) = connect();
     client
         .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
@@ -62,7 +111,7 @@ async fn a_slow_answer_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_cut() {
-    let (mut client, _drain) = connect();
+    let (mut client, _leave) = connect();
     client
         .write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
@@ -74,27 +123,76 @@ async fn a_client_that_does_not_read_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_closes_an_idle_connection_at_once() {
-    for requests in [0, 1] {
-        let (mut client, drain) = connect();
+async fn a_client_that_reads_drop_by_drop_is_cut_at_the_deadline_of_the_whole_request() {
+    let (mut client, _leave) = connect();
+    client
+        .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let began = Instant::now();
+    // Often enough that it is never blocked for long.
+    while let Ok(1..) = client.read(&mut [0; 256]).await {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(
+            began.elapsed() < Duration::from_secs(2 * 3600),
+            "it is still open"
+        );
+    }
+    assert!(
+        began.elapsed() >= Duration::from_secs(3600),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_an_idle_connection_is_closed_at_once_and_a_fresh_one_soon() {
+    for (requests, want) in [(0, FRESH), (1, Duration::ZERO)] {
+        let (mut client, leave) = connect();
         for _ in 0..requests {
             get(&mut client).await;
         }
-        drain.send_replace(true);
+        leave.send_replace(Leave::Now);
         let waited = until_closed(&mut client).await;
-        assert_eq!(waited, Duration::ZERO, "after {requests} requests");
+        assert_eq!(waited, want, "after {requests} requests");
     }
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fresh_connection_is_answered_even_at_the_end() {
+    let (mut client, leave) = connect();
+    leave.send_replace(Leave::Now);
+    tokio::time::sleep(FRESH / 2).await;
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_to_leave_says_so_with_its_next_answer() {
+    let (mut client, leave) = connect();
+    assert!(!get(&mut client).await.contains("connection: close"));
+    leave.send_replace(Leave::AfterAnswer);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let answer = get(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    until_closed(&mut client).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn draining_lets_a_request_finish() {
-    let (mut client, drain) = connect();
+    let (mut client, leave) = connect();
     client
         .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    drain.send_replace(true);
+    leave.send_replace(Leave::Now);
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -105,12 +203,12 @@ async fn draining_lets_a_request_finish() {
 async fn a_layer_that_fails_is_answered_for() {
     let (client, server) = tokio::io::duplex(PIPE);
     let mut client = client;
-    let (_drain, draining) = watch::channel(false);
+    let (_leave, told) = watch::channel(Leave::Stay);
     let stack = service_fn(|_: Request<Incoming>| async {
         Err::<Response<Full<Bytes>>, _>("a layer's own trouble")
     });
     tokio::spawn(async move {
-        http().serve(server, NOBODY, stack, draining).await;
+        http().serve(server, NOBODY, stack, told).await;
     });
     let answer = get(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
@@ -118,18 +216,20 @@ async fn a_layer_that_fails_is_answered_for() {
     assert!(!answer.contains("trouble"), "{answer}");
 }
 
-fn connect() -> (DuplexStream, watch::Sender<bool>) {
+fn connect() -> (DuplexStream, watch::Sender<Leave>) {
     let (client, server) = tokio::io::duplex(PIPE);
-    let (drain, draining) = watch::channel(false);
+    let (leave, told) = watch::channel(Leave::Stay);
     tokio::spawn(async move {
-        http()
-            .serve(server, NOBODY, service_fn(answer), draining)
-            .await;
+        http().serve(server, NOBODY, service_fn(answer), told).await;
     });
-    (client, drain)
+    (client, leave)
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>) -> Result<Response<Given>, Infallible> {
+    if request.uri().path() == "/endless" {
+        let pieces = stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b'x'; 1024]))));
+        return Ok(Response::new(StreamBody::new(pieces).boxed_unsync()));
+    }
     let body = match request.uri().path() {
         "/slow" => {
             tokio::time::sleep(Duration::from_secs(600)).await;
@@ -138,8 +238,10 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
         "/large" => Full::from(vec![b'x'; LARGE]),
         _ => Full::from("ok"),
     };
-    Ok(Response::new(body))
+    Ok(Response::new(body.boxed_unsync()))
 }
+
+type Given = UnsyncBoxBody<Bytes, Infallible>;
 
 async fn get(client: &mut DuplexStream) -> String {
     client
@@ -164,6 +266,9 @@ fn http() -> Http {
     Http::new(&Config::parse("test.toml", text).unwrap())
 }
 
-const NOBODY: Peer = Peer { address: None };
+const NOBODY: Peer = Peer {
+    address: None,
+    is_encrypted: false,
+};
 const PIPE: usize = 16 << 10;
 const LARGE: usize = 1 << 20;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Response, request};
-use tokio::sync::OwnedSemaphorePermit;
 use vestibule::Body;
 
 use super::fault::{BoxError, Fault};
 use super::sending::Sending;
 use super::streamed::Streamed;
+use super::turns::Place;
 use super::wire::{Session, Wire};
 
 /// A request that is being sent, or whose answer is being read.
@@ -66,7 +66,7 @@ where
     /// answer that is seen to be cut before its head was passed on is no answer.
     pub(crate) async fn into_body(
         mut self,
-        permit: OwnedSemaphorePermit,
+        place: Place,
         length: Option<u64>,
     ) -> Result<Body<Streamed>, Fault> {
         self.wire.await_body(&mut self.session);
@@ -76,7 +76,7 @@ where
             return Ok(Body::full(first));
         }
         let left = length.map(|length| length.saturating_sub(first.len() as u64));
-        Ok(Body::resumed(first, Streamed::new(self, permit, left)))
+        Ok(Body::resumed(first, Streamed::new(self, place, left)))
     }
 
     /// The next piece of the answer; none at its end. Meanwhile the request is sent on.
@@ -106,7 +106,18 @@ where
         }
     }
 
-    async fn send_and_read_head(&mut self, head: request::Parts) -> Result<Response<()>, Fault> {
+    /// Gives the connection back, if the answer's body is at hand; nobody wants it.
+    pub(super) async fn let_go(mut self) {
+        if self.first_piece().is_ok() && self.is_done() {
+            self.release().await;
+        }
+    }
+
+    async fn send_and_read_head(
+        &mut self,
+        mut head: request::Parts,
+    ) -> Result<Response<()>, Fault> {
+        self.wire.address(&self.session, &mut head);
         self.session.send_head(head).await?;
         // A small body is most often here already: it is sent before anything is read.
         if self.sending.is_open()
@@ -128,7 +139,7 @@ where
 
     async fn pass_on(&mut self, next: Result<Option<Bytes>, Fault>) -> Result<(), Fault> {
         let sent = match next? {
-            Some(data) => self.session.send(&data).await,
+            Some(data) => self.session.send(data).await,
             None => Ok(()),
         };
         let sent = match sent {

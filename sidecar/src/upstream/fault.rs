@@ -119,6 +119,11 @@ impl Kind {
         }
     }
 
+    /// Whether it tells of a service that is not well.
+    pub(crate) fn is_the_services(self) -> bool {
+        !self.is_the_clients() && self != Self::Full
+    }
+
     fn is_the_clients(self) -> bool {
         matches!(self, Self::BodyCut | Self::BodySlow | Self::BodyTooLong)
     }

@@ -11,14 +11,22 @@
 //! - A request that met a stale connection is sent once more where nothing of it was
 //!   sent, or where a repetition does no harm: the method is idempotent, or the route's
 //!   service de-duplicates.
+//! - Of several services each request goes to the next one that is well; one that keeps
+//!   failing is left out for a while, or until a look at it goes well. A request of which
+//!   nothing was sent goes on to the next.
 
 mod exchange;
 mod fault;
+mod health;
+mod http2;
 mod idle;
 mod outgoing;
 mod retry;
 mod sending;
+mod set;
 mod streamed;
+mod tls;
+mod turns;
 mod wire;
 
 use std::convert::Infallible;
@@ -32,7 +40,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode, request};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 use vestibule::Body;
 use vestibule::route::{Policy, RouteMatch, UpstreamKind};
@@ -42,15 +49,18 @@ pub use self::fault::Fault;
 use self::fault::{BoxError, Kind};
 use self::retry::Attempt;
 use self::sending::Sending;
+use self::set::{Chosen, Set};
 pub use self::streamed::Streamed;
-use self::wire::Wire;
+use self::turns::{Place, Turns};
+use self::wire::Session;
 use crate::config::Config;
+use crate::start::StartError;
 
 /// The service behind the sidecar. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstream {
-    wire: Arc<Wire>,
-    room: Arc<Semaphore>,
+    set: Set,
+    turns: Turns,
     patience: Duration,
 }
 
@@ -62,13 +72,19 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// The name of the service cannot be looked up.
-    pub async fn new(config: &Config) -> std::io::Result<Self> {
+    /// The name of the service cannot be looked up, or a file of `[upstream_tls]` is not
+    /// good.
+    pub async fn new(config: &Config) -> Result<Self, StartError> {
         Ok(Self {
-            wire: Wire::new(config).await?,
-            room: Arc::new(Semaphore::new(config.limits.requests)),
+            set: Set::new(config).await?,
+            turns: Turns::new(config),
             patience: config.timeouts.body,
         })
+    }
+
+    /// How many services there are, and how many of them get requests.
+    pub fn services(&self) -> (usize, usize) {
+        self.set.count()
     }
 
     async fn proxy<B>(self, request: Request<B>) -> Response<Body<Streamed>>
@@ -81,12 +97,12 @@ impl Upstream {
         let policy = found.cloned();
         let body_max = policy.as_ref().map_or(0, |policy| policy.bytes_allowed());
         let is_head = head.method == Method::HEAD;
-        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+        let Some(place) = self.turns.take().await else {
             return Fault::new(Kind::Full).into_response(body_max);
         };
         let sending = Sending::new(body, self.patience);
         let answered = match self.exchange(head, policy.as_deref(), sending).await {
-            Ok((exchange, response)) => answer(exchange, response, permit, is_head).await,
+            Ok((exchange, response)) => answer(exchange, response, place, is_head).await,
             Err(fault) => Err(fault),
         };
         answered.unwrap_or_else(|fault| fault.into_response(body_max))
@@ -107,12 +123,15 @@ impl Upstream {
         let deduplicated = kind == Some(UpstreamKind::Deduplicates);
         let repeatable = retry::is_repeatable(&head.method, deduplicated);
         outgoing::prepare(&mut head, sending.length());
-        let wire = Arc::clone(&self.wire);
-        let session = wire.session().await?;
+        let (chosen, session) = self.set.session().await?;
+        let wire = Arc::clone(&chosen.wire);
         // Only a kept connection can be stale, so only then is the head needed twice.
         let again = session.is_reused().then(|| head.clone());
         let failed = match Exchange::begin(wire, session, head, sending).await {
-            Ok(begun) => return Ok(begun),
+            Ok(begun) => {
+                chosen.note(Ok(()));
+                return Ok(begun);
+            }
             Err(failed) => failed,
         };
         let Failed {
@@ -126,21 +145,38 @@ impl Upstream {
             repeatable,
         };
         let Some(head) = again.filter(|_| retry::may_retry(fault.kind(), attempt)) else {
+            chosen.note(Err(fault.kind()));
             return Err(fault);
         };
         tracing::debug!(fault = %fault, "sent once more: the connection was stale");
         sending.rewind();
-        let wire = Arc::clone(&self.wire);
-        let session = wire.fresh_session().await?;
+        let (chosen, session) = self.again(chosen).await?;
+        let wire = Arc::clone(&chosen.wire);
         let begun = Exchange::begin(wire, session, head, sending).await;
-        begun.map_err(|failed| failed.fault)
+        let begun = begun.map_err(|failed| failed.fault);
+        chosen.note(begun.as_ref().map(drop).map_err(|fault| fault.kind()));
+        begun
+    }
+
+    /// A new connection to the same service; where there is none any more, to another one.
+    async fn again(&self, chosen: Chosen) -> Result<(Chosen, Session), Fault> {
+        match chosen.wire.fresh_session().await {
+            Ok(session) => Ok((chosen, session)),
+            Err(fault) => {
+                chosen.note(Err(fault.kind()));
+                if chosen.is_the_only_one() {
+                    return Err(fault);
+                }
+                self.set.session().await
+            }
+        }
     }
 }
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")
-            .field("room", &self.room.available_permits())
+            .field("room", &self.turns.left())
             .finish_non_exhaustive()
     }
 }
@@ -167,7 +203,7 @@ where
 async fn answer<B>(
     exchange: Exchange<B>,
     mut response: Response<()>,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     is_head: bool,
 ) -> Result<Response<Body<Streamed>>, Fault>
 where
@@ -181,6 +217,6 @@ where
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let length = length.filter(|_| !is_head);
-    let body = exchange.into_body(permit, length).await?;
+    let body = exchange.into_body(place, length).await?;
     Ok(response.map(|()| body))
 }

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body::{Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::exchange::Exchange;
 use super::fault::{BoxError, Fault};
+use super::turns::Place;
 
 /// An answer's body, read from the service as fast as the client takes it.
 pub struct Streamed {
@@ -24,17 +24,13 @@ pub struct Streamed {
 
 impl Streamed {
     /// The rest of an answer; the request counts as under way until it is read.
-    pub(crate) fn new<B>(
-        exchange: Exchange<B>,
-        permit: OwnedSemaphorePermit,
-        left: Option<u64>,
-    ) -> Self
+    pub(crate) fn new<B>(exchange: Exchange<B>, place: Place, left: Option<u64>) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let pieces = stream::unfold(Some((exchange, permit)), |state| async move {
-            let (mut exchange, permit) = state?;
+        let pieces = stream::unfold(Some((exchange, place)), |state| async move {
+            let (mut exchange, place) = state?;
             match exchange.next().await {
                 Ok(Some(data)) if exchange.is_done() => {
                     // Given back with the last piece: a reader that knows the length asks
@@ -42,7 +38,7 @@ impl Streamed {
                     exchange.release().await;
                     Some((Ok(data), None))
                 }
-                Ok(Some(data)) => Some((Ok(data), Some((exchange, permit)))),
+                Ok(Some(data)) => Some((Ok(data), Some((exchange, place)))),
                 Ok(None) => {
                     exchange.release().await;
                     None

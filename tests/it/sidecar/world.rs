@@ -56,8 +56,9 @@ pub(super) fn sidecar(upstream: impl std::fmt::Display, more: &str) -> Running {
 pub(super) fn config(upstream: impl std::fmt::Display, more: &str) -> Config {
     let names_store = more.lines().any(|line| line.starts_with("store = "));
     let store = if names_store { "" } else { "store = 'memory:'" };
-    let text =
-        format!("listen = '127.0.0.1:0'\nupstream = '{upstream}'\n{store}\nthreads = 1\n{more}\n");
+    let text = format!(
+        "listen = '127.0.0.1:0'\nupstream = ['{upstream}']\n{store}\nthreads = 1\n{more}\n"
+    );
     Config::parse("test.toml", &text).unwrap()
 }
 

@@ -1,0 +1,59 @@
+//! TLS for clients: what they are shown, and what is asked of them.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::config::Tls;
+use crate::tls::{Files, Fresh, TlsFault, provider};
+
+/// What clients are shown, and what is asked of them.
+pub(crate) type Certificates = Fresh<ServerConfig>;
+
+/// Reads the files.
+pub(crate) fn read(tls: &Tls, http2: bool) -> Result<Arc<Certificates>, TlsFault> {
+    let tls = tls.clone();
+    Fresh::read(move |files| load(&tls, http2, files))
+}
+
+/// Shakes hands with a client.
+pub(crate) async fn accept<I>(certificates: &Certificates, io: I) -> std::io::Result<TlsStream<I>>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    TlsAcceptor::from(certificates.current()).accept(io).await
+}
+
+fn load(tls: &Tls, http2: bool, files: &mut Files) -> Result<ServerConfig, TlsFault> {
+    let certificates = files.certificates(&tls.certificate)?;
+    let key = files.key(&tls.key)?;
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("the provider has TLS 1.2 and 1.3");
+    let builder = match &tls.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let roots = files.authorities(file)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+            let verifier = verifier.map_err(|cause| TlsFault::new(file, cause))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let config = builder.with_single_cert(certificates, key);
+    let mut config = config.map_err(|cause| TlsFault::new(&tls.key, cause))?;
+    config.alpn_protocols = protocols(http2);
+    Ok(config)
+}
+
+fn protocols(http2: bool) -> Vec<Vec<u8>> {
+    let all: &[&[u8]] = &[b"h2", b"http/1.1"];
+    let from = usize::from(!http2);
+    all[from..].iter().map(|name| name.to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests;
