@@ -1,6 +1,7 @@
 //! The binary `vestibule`: reads its arguments, runs, and says why where it cannot.
 
 mod cli;
+mod drain;
 mod manage;
 mod open;
 
@@ -37,6 +38,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
             Sidecar::new(Config::read(config)?).run_and_tell(tell)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Drain { config, admin } => drain::run(config.as_deref(), admin),
         Command::Keys { command } => manage::run(&command),
     }
 }

@@ -187,25 +187,27 @@ where
         let life = Lifecycle::new(self.config.drain);
         let failure = Arc::new(Mutex::new(None));
         let edge = socket(&self.config.listen, EVERYBODY)?;
-        let admin = self.config.admin.as_ref();
-        let admin = admin.map(|address| socket(address, OWNER)).transpose()?;
+        let admin = self.config.admin.iter();
+        let admin: Vec<Socket> = admin
+            .map(|address| socket(address, OWNER))
+            .collect::<Result<_, _>>()?;
         let names = admin
             .iter()
             .chain([&edge])
             .filter_map(Socket::name)
             .collect();
         let bound = |socket: &Socket| socket.address().clone();
-        let (address, admin_address) = (bound(&edge), admin.as_ref().map(bound));
+        let (address, admin_address) = (bound(&edge), admin.first().map(bound));
         let mut services: Services = Vec::new();
-        if let Some(socket) = admin {
+        let stack = Admin::new(Arc::clone(&life));
+        for socket in admin {
             let manner = Manner {
                 name: "admin",
                 threads: 1,
                 outlives_drain: true,
                 ..self.manner()
             };
-            let is_private = matches!(socket.address(), Address::Unix(_));
-            let stack = Admin::new(Arc::clone(&life), is_private);
+            let stack = stack.at(socket.address());
             let build = || -> Building<Admin> { Box::pin(async { Ok(stack) }) };
             let service = Listen::new(
                 socket,
@@ -257,7 +259,7 @@ impl Running {
         &self.address
     }
 
-    /// Where health, readiness and metrics are.
+    /// Where health, readiness and metrics are: the first of its admin addresses.
     pub fn admin(&self) -> Option<&Address> {
         self.admin.as_ref()
     }

@@ -51,7 +51,7 @@ pub use self::limits::Limits;
 pub use self::route::{Auth, Idempotency, Route};
 pub use self::store::Store;
 pub use self::timeouts::Timeouts;
-use self::value::Source;
+use self::value::{Entry, Source};
 
 /// Everything that a sidecar is told.
 #[derive(Clone, Debug)]
@@ -62,8 +62,9 @@ pub struct Config {
     pub listen: Address,
     /// `upstream`: the service behind the sidecar.
     pub upstream: Target,
-    /// `admin`: health, readiness and metrics; none by default.
-    pub admin: Option<Address>,
+    /// `admin`: health, readiness and metrics, on one address or a list of them; none by
+    /// default. On a Unix socket commands are taken too.
+    pub admin: Vec<Address>,
     /// `store`: where counters and records are kept; by default in a file beside this one.
     pub store: Store,
     /// `counters`: where requests are counted, if not in the store: a Redis beside a
@@ -134,8 +135,8 @@ impl Config {
                 .require("upstream", "a service like \"127.0.0.1:9000\"")?
                 .text(Target::parse)?,
             admin: match top.take("admin") {
-                Some(entry) => Some(entry.text(Address::parse)?),
-                None => None,
+                Some(entry) => admin(entry)?,
+                None => Vec::new(),
             },
             store: match top.take("store") {
                 Some(entry) => Store::parse(entry, folder)?,
@@ -171,6 +172,14 @@ impl Config {
         top.finish()?;
         Ok(config)
     }
+}
+
+/// One address, or several: a port for probes and metrics, a socket for commands.
+fn admin(entry: Entry<'_>) -> Result<Vec<Address>, ConfigError> {
+    const WANTED: &str = "an address like \"127.0.0.1:9090\" or \"unix:/run/vestibule/admin.sock\", or a list of them";
+    let addresses = entry.strings(|text| Address::parse(text).is_ok(), WANTED)?;
+    let parsed = addresses.iter().map(|text| Address::parse(text));
+    Ok(parsed.map(|one| one.expect("it was judged")).collect())
 }
 
 // === impl ErrorFormat ===

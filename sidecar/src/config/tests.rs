@@ -9,7 +9,7 @@ fn reads_the_whole_vocabulary() {
     let config = parse(WHOLE).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.upstream.to_string(), "unix:/run/pod/app.sock");
-    assert_eq!(config.admin.unwrap().to_string(), "127.0.0.1:9090");
+    assert_eq!(config.admin[0].to_string(), "127.0.0.1:9090");
     assert_eq!(config.error_format, ErrorFormat::Problem);
     assert_eq!((config.threads, config.http2), (2, false));
     let source = KeySource::File(PathBuf::from("etc/keys.json"));
@@ -38,7 +38,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(config.store.address, "file:etc/vestibule.redb");
     assert_eq!(config.store.line, 1);
     assert_eq!(config.error_format, ErrorFormat::Envelope);
-    assert!(config.http2 && config.admin.is_none() && config.threads >= 1);
+    assert!(config.http2 && config.admin.is_empty() && config.threads >= 1);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.drain, Drain::default());
