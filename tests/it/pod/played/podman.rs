@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::rendered::run;
+use crate::pod::rendered::run;
 
 /// What podman prints, given these words.
 ///
@@ -26,7 +26,7 @@ pub(super) fn remove(words: &[&str]) {
 
 /// podman, as these tests configure it.
 pub(super) fn command() -> Command {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/pod/containers.conf");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/pod/played/containers.conf");
     let mut command = Command::new("podman");
     command.env("CONTAINERS_CONF", own).current_dir("/");
     command

@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::image::Images;
 use super::podman::{podman, podman_reads, remove, told};
-use super::rendered::{Rendered, list};
+use crate::pod::rendered::{Rendered, list};
 
 /// A pod that runs; removed with its volumes when the test is over.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Played {
     /// Kills the process of a container, and waits until another one runs in its place.
     pub(super) async fn kill(&self, name: &str) {
         let old = self.pid(name);
-        super::rendered::run(
+        crate::pod::rendered::run(
             std::process::Command::new("kill").args(["-KILL", &old.to_string()]),
             "",
         );

@@ -9,7 +9,7 @@ use harness::process::binary;
 use tempfile::TempDir;
 
 use super::podman::{command, podman, remove, told};
-use super::rendered::run;
+use crate::pod::rendered::run;
 
 /// The three images, removed with the last test that uses them.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! The dev pod, while it runs: messages out, webhooks in, kills, the end and what outlives it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use harness::{Draft, PATIENCE, Reply, Wire};
 use serde_json::{Value, json};
 
@@ -149,6 +151,8 @@ fn locked_down(pod: &Played) {
 /// A client with a key that was made in the sidecar's own container.
 pub(super) struct Caller {
     authorization: String,
+    /// One customer is sent a message every few seconds at most, so that each gets another.
+    customers: AtomicU32,
 }
 
 // === impl Caller ===
@@ -159,6 +163,7 @@ impl Caller {
         let made: Value = serde_json::from_str(&made).unwrap();
         Self {
             authorization: format!("Bearer {}", made["secret"].as_str().unwrap()),
+            customers: AtomicU32::new(0),
         }
     }
 
@@ -169,7 +174,9 @@ impl Caller {
 
     pub(super) fn template(&self, key: &str) -> Draft {
         let template = json!({"name": "hello_world", "language": "en_US"});
-        let body = json!({"agent_id": AGENT, "from": FROM, "to": OPEN_TO, "template": template});
+        let to = 16_505_560_000_u64 + u64::from(self.customers.fetch_add(1, Ordering::Relaxed));
+        let to = format!("+{to}");
+        let body = json!({"agent_id": AGENT, "from": FROM, "to": to, "template": template});
         self.post("templates", key, &body)
     }
 
