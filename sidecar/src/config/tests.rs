@@ -33,6 +33,28 @@ fn reads_the_whole_vocabulary() {
 }
 
 #[test]
+fn admin_is_one_address_or_several() {
+    for (given, want) in [
+        ("'127.0.0.1:9090'", Ok("127.0.0.1:9090")),
+        (
+            "['127.0.0.1:9090', 'unix:/run/a.sock']",
+            Ok("127.0.0.1:9090 unix:/run/a.sock"),
+        ),
+        ("['127.0.0.1:9090', 'unix:a']", Err(())),
+        ("[]", Err(())),
+    ] {
+        let text = format!("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\nadmin = {given}");
+        let addresses = parse(&text).map(|config| {
+            let addresses = config.admin.iter().map(ToString::to_string);
+            addresses.collect::<Vec<_>>().join(" ")
+        });
+        let said = addresses.as_ref().err().map(ToString::to_string);
+        assert!(said.is_none_or(|said| said.contains("or a list of them")));
+        assert_eq!(addresses.as_deref().map_err(|_| ()), want, "{given}");
+    }
+}
+
+#[test]
 fn what_is_not_said_has_its_default() {
     let config = parse("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'").unwrap();
     assert_eq!(config.store.address, "file:etc/vestibule.redb");

@@ -105,15 +105,16 @@ impl Files {
     }
 
     fn write(rendered: &Rendered, text: impl Fn(&str, &str) -> String) -> Self {
-        let folder = TempDir::new().unwrap();
+        let folder = TempDir::new().expect("the system has a temporary folder");
         for secret in rendered.kind("Secret") {
             let at = folder
                 .path()
                 .join("secrets")
-                .join(secret["metadata"]["name"].as_str().unwrap());
-            std::fs::create_dir_all(&at).unwrap();
-            for (key, found) in secret["stringData"].as_object().unwrap() {
-                std::fs::write(at.join(key), text(key, found.as_str().unwrap())).unwrap();
+                .join(secret["metadata"]["name"].as_str().expect("a text"));
+            std::fs::create_dir_all(&at).expect("the folder is ours");
+            for (key, found) in secret["stringData"].as_object().expect("texts") {
+                std::fs::write(at.join(key), text(key, found.as_str().expect("a text")))
+                    .expect("the folder is ours");
             }
         }
         for (name, file) in [
@@ -122,7 +123,8 @@ impl Files {
         ] {
             let own = format!("\"{}/secrets/", folder.path().display());
             let text = rendered.text("ConfigMap", name, file);
-            std::fs::write(folder.path().join(file), text.replace("\"/secrets/", &own)).unwrap();
+            std::fs::write(folder.path().join(file), text.replace("\"/secrets/", &own))
+                .expect("the folder is ours");
         }
         Self(folder)
     }
@@ -137,7 +139,7 @@ impl Files {
     }
 
     fn sidecar_config(&self) -> sidecar::Config {
-        sidecar::Config::read(self.path().join("vestibule.toml")).unwrap()
+        sidecar::Config::read(self.path().join("vestibule.toml")).expect("it is taken")
     }
 
     fn messaging(&self) -> Result<(), String> {

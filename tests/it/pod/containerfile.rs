@@ -65,14 +65,14 @@ fn stage(name: &str) -> Vec<String> {
 }
 
 fn version(text: &str, head: &str, end: &str) -> Vec<u32> {
-    let (_, rest) = text.split_once(head).unwrap();
-    let (version, _) = rest.split_once(end).unwrap();
+    let (_, rest) = text.split_once(head).expect("it is named");
+    let (version, _) = rest.split_once(end).expect("it ends");
     let parts = version.split('.');
-    parts.map(|part| part.parse().unwrap()).collect()
+    parts.map(|part| part.parse().expect("a number")).collect()
 }
 
 fn text() -> String {
-    std::fs::read_to_string(folder().join("Containerfile")).unwrap()
+    std::fs::read_to_string(folder().join("Containerfile")).expect("it is there")
 }
 
 const BASE: &str = "gcr.io/distroless/cc-debian12:nonroot";

@@ -261,7 +261,7 @@ fn sidecar(rendered: &Rendered) -> Config {
                 .any(|head| line.starts_with(head))
         })
         .collect();
-    Config::parse("vestibule.toml", &without).unwrap()
+    Config::parse("vestibule.toml", &without).expect("it is taken")
 }
 
 /// The names of a container's ports.
@@ -272,13 +272,17 @@ fn ports(container: &Value) -> Vec<&Value> {
 
 /// What the checker says of these objects.
 fn validate(objects: &[Value]) -> String {
-    let folder = TempDir::new().unwrap();
+    let folder = TempDir::new().expect("the system has a temporary folder");
     let file = folder.path().join("objects.yaml");
     // JSON is YAML.
     let documents: Vec<String> = objects.iter().map(Value::to_string).collect();
-    std::fs::write(&file, documents.join("\n---\n")).unwrap();
+    std::fs::write(&file, documents.join("\n---\n")).expect("the folder is ours");
     let mut command = Command::new(tool("kubernetes-validate"));
-    let output = command.arg("--strict").arg(&file).output().unwrap();
+    let output = command
+        .arg("--strict")
+        .arg(&file)
+        .output()
+        .expect("it is installed");
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).into_owned()
 }
@@ -286,7 +290,7 @@ fn validate(objects: &[Value]) -> String {
 /// The object with a key that is written wrongly, or with a value that it cannot have.
 fn slipped(object: &Value, path: &str, slip: &Slip) -> Value {
     let mut object = object.clone();
-    let (parent, key) = path.rsplit_once('/').unwrap();
+    let (parent, key) = path.rsplit_once('/').expect("it has a key");
     let parent = object.pointer_mut(parent).and_then(Value::as_object_mut);
     let parent = parent.unwrap_or_else(|| panic!("there is no {path}"));
     let value = parent.remove(key);

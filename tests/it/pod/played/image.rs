@@ -42,27 +42,9 @@ impl Images {
         };
         for (name, built) in NAMES {
             let root = root_of(&found(built));
-            images.import(&images.name(name), root.path(), built);
+            import(&images.name(name), root.path(), built);
         }
         images
-    }
-
-    fn import(&self, image: &str, root: &Path, built: &str) {
-        let entry = format!("ENTRYPOINT [\"/{}\"]", file_name(built));
-        let mut tar = Command::new("tar");
-        let tar = tar.arg("-C").arg(root).args(["-c", "."]);
-        let mut tar = tar.stdout(Stdio::piped()).spawn().expect("there is tar");
-        let mut import = command();
-        import.args(["import", "--quiet", "--change", "USER 65532:65532"]);
-        import.args(["--change", &*entry, "-", image]);
-        let archive = tar.stdout.take().expect("it is piped");
-        let output = import.stdin(archive).output().expect("there is podman");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{image}: {said}");
-        assert!(tar.wait().is_ok_and(|status| status.success()), "{image}");
-        let size = podman(&["image", "inspect", image, "--format", "{{.Size}}"]);
-        let size: u64 = size.parse().expect("it is a number");
-        told(&format!("{image}: {:.1} MB", size as f64 / 1e6));
     }
 }
 
@@ -72,6 +54,25 @@ impl Drop for Images {
             remove(&["rmi", "--force", &self.name(name)]);
         }
     }
+}
+
+/// Imports a folder as an image whose only program is this binary.
+fn import(image: &str, root: &Path, built: &str) {
+    let entry = format!("ENTRYPOINT [\"/{}\"]", file_name(built));
+    let mut tar = Command::new("tar");
+    let tar = tar.arg("-C").arg(root).args(["-c", "."]);
+    let mut tar = tar.stdout(Stdio::piped()).spawn().expect("there is tar");
+    let mut import = command();
+    import.args(["import", "--quiet", "--change", "USER 65532:65532"]);
+    import.args(["--change", &*entry, "-", image]);
+    let archive = tar.stdout.take().expect("it is piped");
+    let output = import.stdin(archive).output().expect("there is podman");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{image}: {said}");
+    assert!(tar.wait().is_ok_and(|status| status.success()), "{image}");
+    let size = podman(&["image", "inspect", image, "--format", "{{.Size}}"]);
+    let size: u64 = size.parse().expect("it is a number");
+    told(&format!("{image}: {:.1} MB", size as f64 / 1e6));
 }
 
 /// The binary beside these tests, or that of the profile that is asked for.

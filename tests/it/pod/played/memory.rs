@@ -14,89 +14,30 @@ use super::running::Caller;
 async fn the_sidecar_lives_within_its_memory() {
     let pod = Played::start().await;
     let caller = Caller::new(&pod);
-    assert_eq!(
-        pod.inspect("vestibule", "{{.HostConfig.Memory}}"),
-        (64 << 20).to_string()
-    );
+    let limit = pod.inspect("vestibule", "{{.HostConfig.Memory}}");
+    assert_eq!(limit, (64 << 20).to_string());
     let first = pod.pid("vestibule");
     let memory = Memory::of(first);
-    told(&format!("the sidecar begins with {}", memory.told()));
+    memory.tell("the sidecar begins");
 
-    // Bodies that are held until they are whole, and never are.
-    let large = caller.large(BODY);
-    let bytes = large.to_bytes();
-    let mut held = Vec::new();
-    for _ in 0..HELD {
-        held.push(begun(&pod, &bytes[..bytes.len() - 1]).await);
-    }
-    told(&format!(
-        "{HELD} bodies of {} KB hang: {}",
-        BODY >> 10,
-        memory.told()
-    ));
-
-    // Clients that ask, and read nothing of the answers.
-    let many = Draft::get("/openapi.json").to_bytes().repeat(PIPELINED);
-    let mut unread = Vec::new();
-    for _ in 0..UNREAD {
-        unread.push(begun(&pod, &many).await);
-    }
-    told(&format!(
-        "{UNREAD} clients do not read their answers: {}",
-        memory.told()
-    ));
-
-    // Connections that have been served, and stay.
-    let one = Draft::get("/v1/whatsapp/windows").to_bytes();
-    let mut idle = Vec::new();
-    let mut refused = 0;
-    for _ in 0..IDLE {
-        // A process that has been killed takes none.
-        let Ok(mut stream) = TcpStream::connect(pod.at(SIDECAR)).await else {
-            panic!("nobody listens any more, after {} connections", idle.len());
-        };
-        let _ = stream.write_all(&one).await;
-        let mut start = [0; 12];
-        let read = tokio::time::timeout(PATIENT, stream.read_exact(&mut start)).await;
-        match read {
-            Ok(Ok(_)) => {
-                idle.push(stream);
-                if idle.len() % 250 == 0 {
-                    told(&format!(
-                        "{} idle connections: {}",
-                        idle.len(),
-                        memory.told()
-                    ));
-                }
-            }
-            _ => refused += 1,
-        }
-    }
-    told(&format!(
-        "{} idle connections stay, {refused} more were refused: {}",
-        idle.len(),
-        memory.told()
+    let (mut idle, _) = connected(&pod, IDLE).await;
+    memory.tell(&format!("{} connections were served and stay", idle.len()));
+    let mut held = hanging(&pod, &caller).await;
+    memory.tell(&format!("{HELD} bodies of {} KB hang", BODY >> 10));
+    let unread = unread(&pod).await;
+    let (more, refused) = connected(&pod, MORE).await;
+    idle.extend(more);
+    memory.tell(&format!(
+        "{UNREAD} clients do not read, {} connections stay, {refused} were refused",
+        idle.len()
     ));
     assert!(refused > 0, "the limit of connections was not reached");
 
-    // It has held what it may, and refused the rest by saying so.
-    let mut shed = 0;
-    for wire in &mut held {
-        if let Answer::Reply(reply) = wire.answer_within(Duration::from_millis(1), false).await {
-            assert_eq!(reply.status, 503, "{}", reply.text());
-            assert!(reply.one("retry-after").parse::<u32>().is_ok());
-            shed += 1;
-        }
-    }
+    let shed = shed(&mut held).await;
     told(&format!("{shed} of the hanging bodies were answered 503"));
     assert!(shed > 0, "the bound on held bodies was not reached");
-
-    assert_eq!(
-        pod.send(SIDECAR_ADMIN, &Draft::get("/healthz"))
-            .await
-            .status,
-        200
-    );
+    let health = pod.send(SIDECAR_ADMIN, &Draft::get("/healthz")).await;
+    assert_eq!(health.status, 200);
     drop((held, unread, idle));
     let served = caller
         .served(&pod, &caller.template("after all that"))
@@ -104,10 +45,60 @@ async fn the_sidecar_lives_within_its_memory() {
     assert_eq!(served.status, 202, "{}", served.text());
     assert_eq!(pod.pid("vestibule"), first, "it was killed");
     assert_eq!(pod.inspect("vestibule", "{{.State.OOMKilled}}"), "false");
-    told(&format!(
-        "it serves on, as the process that it was: {}",
-        memory.told()
-    ));
+    memory.tell("it serves on, as the process that it was");
+}
+
+/// Connections that have been served and stay, and how many were not served.
+async fn connected(pod: &Played, most: usize) -> (Vec<TcpStream>, usize) {
+    let one = Draft::get("/v1/whatsapp/windows").to_bytes();
+    let mut connected = Vec::new();
+    for _ in 0..most {
+        // A process that has been killed takes none.
+        let stream = TcpStream::connect(pod.at(SIDECAR)).await;
+        let mut stream = stream.expect("somebody listens");
+        let _ = stream.write_all(&one).await;
+        let mut start = [0; 12];
+        let read = tokio::time::timeout(PATIENT, stream.read_exact(&mut start)).await;
+        if matches!(read, Ok(Ok(_))) {
+            connected.push(stream);
+        }
+    }
+    let refused = most - connected.len();
+    (connected, refused)
+}
+
+/// Requests whose bodies are held until they are whole, and never are.
+async fn hanging(pod: &Played, caller: &Caller) -> Vec<Wire> {
+    let bytes = caller.large(BODY).to_bytes();
+    let mut held = Vec::new();
+    for _ in 0..HELD {
+        held.push(begun(pod, &bytes[..bytes.len() - 1]).await);
+    }
+    held
+}
+
+/// Clients that ask, and read nothing of the answers.
+async fn unread(pod: &Played) -> Vec<Wire> {
+    let many = Draft::get("/openapi.json").to_bytes().repeat(PIPELINED);
+    let mut unread = Vec::new();
+    for _ in 0..UNREAD {
+        unread.push(begun(pod, &many).await);
+    }
+    unread
+}
+
+/// How many were told to come again.
+async fn shed(held: &mut [Wire]) -> usize {
+    let mut shed = 0;
+    for wire in held {
+        if let Answer::Reply(reply) = wire.answer_within(AT_ONCE, false).await {
+            assert_eq!(reply.status, 503, "{}", reply.text());
+            let seconds = reply.one("retry-after").parse::<u32>();
+            assert!(seconds.is_ok(), "{reply:?}");
+            shed += 1;
+        }
+    }
+    shed
 }
 
 /// A connection on which this much has been sent.
@@ -129,7 +120,8 @@ struct Memory {
 
 impl Memory {
     fn of(pid: u32) -> Self {
-        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let groups =
+            std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process runs");
         let of = |controllers: &str| {
             let is_it = |line: &&str| line.split(':').nth(1) == Some(controllers);
             let line = groups.lines().find(is_it)?;
@@ -149,8 +141,8 @@ impl Memory {
         }
     }
 
-    /// In words; what cannot be read is left out.
-    fn told(&self) -> String {
+    /// Tells what is taken when this is so; what cannot be read is left out.
+    fn tell(&self, when: &str) {
         let of = |name: &str| {
             let text = std::fs::read_to_string(format!("{}/{name}", self.folder)).ok()?;
             let bytes: f64 = text.trim().parse().ok()?;
@@ -161,7 +153,9 @@ impl Memory {
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let [now, most] = self.names.map(|name| of(name).unwrap_or_default());
         let resident = resident.map_or("", str::trim);
-        format!("{now} of 64 MiB now, {most} at most, {resident} of it resident")
+        told(&format!(
+            "{when}: {now} now, {most} at most, of 64 MiB; {resident} resident"
+        ));
     }
 }
 
@@ -174,8 +168,12 @@ const HELD: usize = 100;
 const PIPELINED: usize = 20;
 const UNREAD: usize = 200;
 
-/// With those before, more than the limit of connections.
-const IDLE: usize = 700;
+/// With the others, more than the limit of connections.
+const IDLE: usize = 250;
+const MORE: usize = 200;
 
-/// A client that is not served within this goes on to the next.
+/// A client that is not served within this is not served.
 const PATIENT: Duration = Duration::from_millis(500);
+
+/// What has been answered has been sent long ago.
+const AT_ONCE: Duration = Duration::from_millis(20);

@@ -29,12 +29,12 @@ async fn names_resolve_inside() {
     let sidecar = network.name("sidecar");
     let words = ["serve", "--config", "/etc/vestibule/vestibule.toml"];
     network.run(&sidecar, &images.name("vestibule"), Some(&folder), &words);
-    let address = SocketAddr::new(network.address(&sidecar).parse().unwrap(), 8080);
+    let at = SocketAddr::new(address(&sidecar).parse().unwrap(), 8080);
     let answered = async {
-        while TcpStream::connect(address).await.is_err() {
+        while TcpStream::connect(at).await.is_err() {
             tokio::time::sleep(PAUSE).await;
         }
-        Wire::connect(address)
+        Wire::connect(at)
             .await
             .exchange(&Draft::get("/__sim/healthz"))
             .await
@@ -88,11 +88,6 @@ impl Network {
         options.push(image);
         podman(&[&*options, words].concat());
     }
-
-    fn address(&self, name: &str) -> String {
-        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        podman(&["inspect", name, "--format", format])
-    }
 }
 
 impl Drop for Network {
@@ -104,16 +99,23 @@ impl Drop for Network {
     }
 }
 
+/// Where a container is in its network.
+fn address(name: &str) -> String {
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    podman(&["inspect", name, "--format", format])
+}
+
 /// A sidecar in front of this host.
 fn configuration(host: &str) -> TempDir {
-    let folder = TempDir::new().unwrap();
+    let folder = TempDir::new().expect("the system has a temporary folder");
     let text = format!(
         "listen = '0.0.0.0:8080'\nupstream = '{host}:4600'\nstore = 'memory:'\n\
          [[route]]\nmatch = 'GET /__sim/healthz'\nauth = 'none'\n"
     );
-    std::fs::write(folder.path().join("vestibule.toml"), text).unwrap();
+    std::fs::write(folder.path().join("vestibule.toml"), text).expect("the folder is ours");
     // Whoever reads it is nobody here.
-    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
+        .expect("the folder is ours");
     folder
 }
 

@@ -120,7 +120,7 @@ async fn what_is_under_way_at_the_end_is_answered_and_outlives_the_pod() {
 fn locked_down(pod: &Played) {
     for name in ["vestibule", "messaging", "simulator"] {
         let status = format!("/proc/{}/status", pod.pid(name));
-        let status = std::fs::read_to_string(status).unwrap();
+        let status = std::fs::read_to_string(status).expect("it runs");
         for line in [
             "Uid:\t65532\t65532\t65532\t65532",
             "CapEff:\t0000000000000000",
@@ -141,7 +141,7 @@ fn locked_down(pod: &Played) {
         let mut shell = super::podman::command();
         let shell = shell.args(["exec", &pod.container(name), "/bin/sh", "-c", "true"]);
         assert!(
-            !shell.output().unwrap().status.success(),
+            !shell.output().expect("there is podman").status.success(),
             "{name} has a shell"
         );
     }
@@ -160,9 +160,12 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(pod: &Played) -> Self {
         let made = pod.exec("vestibule", &CREATE);
-        let made: Value = serde_json::from_str(&made).unwrap();
+        let made: Value = serde_json::from_str(&made).expect("it is JSON");
         Self {
-            authorization: format!("Bearer {}", made["secret"].as_str().unwrap()),
+            authorization: format!(
+                "Bearer {}",
+                made["secret"].as_str().expect("a key is shown")
+            ),
             customers: AtomicU32::new(0),
         }
     }
@@ -225,7 +228,10 @@ impl Caller {
         let path = format!("/v1/whatsapp/messages/{id}");
         // What has been read has been delivered.
         let order = ["sent", "delivered", "read"];
-        let from = order.iter().position(|word| *word == status).unwrap();
+        let from = order
+            .iter()
+            .position(|word| *word == status)
+            .expect("it is one");
         let wanted: Vec<String> = order[from..]
             .iter()
             .map(|word| format!("\"status\":\"{word}\""))
