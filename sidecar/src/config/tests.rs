@@ -219,10 +219,13 @@ const FAULTS: &[(&str, &str)] = &[
         "listem = 1",
         "c.toml:3: unknown key 'listem' at the top; expected one of: listen, upstream, admin, store, counters, error_format, threads, http2, keys, identity, limits, timeouts, drain, route",
     ),
-    ("admin = 9090", "c.toml:3: admin = 9090: expected a string"),
+    (
+        "admin = 9090",
+        "c.toml:3: admin = 9090: expected an address like \"127.0.0.1:9090\" or \"unix:/run/vestibule/admin.sock\", or a list of them",
+    ),
     (
         "admin = '9090'",
-        "c.toml:3: admin = '9090': expected an address like \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/pod/api.sock\"",
+        "c.toml:3: admin = '9090': expected an address like \"127.0.0.1:9090\" or \"unix:/run/vestibule/admin.sock\", or a list of them",
     ),
     (
         "threads = 0",
@@ -258,7 +261,7 @@ const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "[limits]\nper_hour = 1",
-        "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, streams",
+        "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, buffer, streams",
     ),
     (
         "[timeouts]\n\nhead = '5'",
