@@ -29,6 +29,17 @@ pub(crate) enum Command {
         #[arg(long)]
         upgrade: bool,
     },
+    /// Let a running sidecar end as SIGTERM does, and return at once: the hook of a container
+    /// without a shell, which is told before the service behind it.
+    #[command(group(clap::ArgGroup::new("sidecar").required(true).args(["config", "admin"])))]
+    Drain {
+        /// The configuration of the sidecar, one of whose admin addresses is a Unix socket.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The admin socket of the sidecar.
+        #[arg(long, value_name = "unix:PATH", value_parser = socket)]
+        admin: Option<PathBuf>,
+    },
     /// Manage API keys, in a file, a store or a running sidecar.
     Keys {
         #[command(subcommand)]

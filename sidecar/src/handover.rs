@@ -30,7 +30,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Interest};
 use tokio::time::timeout;
 
-use crate::config::Config;
+use crate::config::{ADMIN_MAX, Config};
 use crate::lifecycle::{Lifecycle, Order};
 use crate::socket::Socket;
 
@@ -49,7 +49,7 @@ pub(crate) struct Heritage {
 #[derive(Debug)]
 pub(crate) struct Inherited {
     pub(crate) edge: OwnedFd,
-    pub(crate) admin: Option<OwnedFd>,
+    pub(crate) admin: Vec<OwnedFd>,
     listener: UnixListener,
     predecessor: UnixStream,
     hello: String,
@@ -76,7 +76,7 @@ impl Inherited {
         };
         Ok(Self {
             edge,
-            admin: sockets.next(),
+            admin: sockets.collect(),
             listener: listener.into(),
             predecessor: stream,
             hello,
@@ -98,7 +98,7 @@ impl Heritage {
     }
 
     /// A process that has inherited itself, and its sockets.
-    pub(crate) fn of(inherited: Inherited) -> (Self, OwnedFd, Option<OwnedFd>) {
+    pub(crate) fn of(inherited: Inherited) -> (Self, OwnedFd, Vec<OwnedFd>) {
         let heritage = Self {
             listener: inherited.listener,
             sockets: Vec::new(),
@@ -239,8 +239,8 @@ const TAKE: &str = "take\n";
 const NO: &str = "no ";
 const READY: &str = "ready\n";
 
-/// The one of the hand-over itself, that for clients, that for health.
-const SOCKETS: usize = 3;
+/// The one of the hand-over itself, that for clients, those for health.
+const SOCKETS: usize = 2 + ADMIN_MAX;
 
 /// For one word between two processes of one machine.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! The binary `vestibule`: reads its arguments, runs, and says why where it cannot.
 
 mod cli;
+mod drain;
 mod manage;
 mod open;
 
@@ -39,6 +40,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
             sidecar.run_and_tell(tell)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Drain { config, admin } => drain::run(config.as_deref(), admin),
         Command::Keys { command } => manage::run(&command),
     }
 }

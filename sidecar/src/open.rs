@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use vestibule::Store;
 use vestibule::api_key::{Pepper, Peppers};
 use vestibule::clock::{SystemClock, Timestamp};
-use vestibule_sidecar::config::{Address, Config, KeySource};
+use vestibule_sidecar::config::{Config, KeySource};
 use vestibule_sidecar::keys::{AdminKeys, KeyFile, Place, Shelf};
 
 use crate::cli::{self, Source};
+use crate::drain;
 use crate::manage::Desk;
 
 /// Opens the place that was named.
@@ -56,9 +57,9 @@ pub(crate) async fn open(place: &cli::Place, now: Timestamp) -> Result<Desk, Box
 async fn configured(config: &Config) -> Result<Place, Box<dyn Error>> {
     match &config.keys.source {
         KeySource::File(file) => Ok(Place::File(KeyFile::new(file))),
-        KeySource::Store => match &config.admin {
+        KeySource::Store => match drain::socket(config) {
             // The sidecar that runs has its file to itself.
-            Some(Address::Unix(socket))
+            Some(socket)
                 if config.store.address.starts_with("file:")
                     && UnixStream::connect(socket).is_ok() =>
             {

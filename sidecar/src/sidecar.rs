@@ -220,9 +220,10 @@ where
         };
         let is_heir = self.upgrade;
         let bound = |socket: &Socket| socket.address().clone();
-        let (address, admin_address) = (bound(&edge), admin.as_ref().map(bound));
+        let (address, admin_address) = (bound(&edge), admin.first().map(bound));
         let mut services: Services = Vec::new();
-        if let Some(socket) = admin {
+        let stack = Admin::new(Arc::clone(&life));
+        for socket in admin {
             let manner = Manner {
                 name: "admin",
                 threads: 1,
@@ -233,8 +234,7 @@ where
                 },
                 ..self.manner()
             };
-            let is_private = matches!(socket.address(), Address::Unix(_));
-            let stack = Admin::new(Arc::clone(&life), is_private);
+            let stack = stack.at(socket.address());
             let build = || -> Building<Admin> { Box::pin(async { Ok(stack) }) };
             let service = Listen::new(
                 socket,
@@ -289,7 +289,7 @@ impl Running {
         &self.address
     }
 
-    /// Where health, readiness and metrics are.
+    /// Where health, readiness and metrics are: the first of its admin addresses.
     pub fn admin(&self) -> Option<&Address> {
         self.admin.as_ref()
     }

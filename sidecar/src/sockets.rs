@@ -12,7 +12,7 @@ use crate::start::StartError;
 #[derive(Debug)]
 pub(crate) struct Sockets {
     pub(crate) edge: Socket,
-    pub(crate) admin: Option<Socket>,
+    pub(crate) admin: Vec<Socket>,
     /// Those of its Unix sockets.
     pub(crate) names: Vec<Name>,
     /// Where it can hand them over.
@@ -35,7 +35,7 @@ impl Sockets {
             }
             None => None,
         };
-        Self::open(config, heritage, None, None)
+        Self::open(config, heritage, None, Vec::new())
     }
 
     /// Takes over those of the running process. One whose address has changed is bound.
@@ -57,14 +57,17 @@ impl Sockets {
         config: &Config,
         mut heritage: Option<Heritage>,
         edge: Option<OwnedFd>,
-        admin: Option<OwnedFd>,
+        mut inherited: Vec<OwnedFd>,
     ) -> Result<Self, StartError> {
         let edge = socket(&config.listen, EVERYBODY, edge)?;
-        let admin = match &config.admin {
-            Some(address) => Some(socket(address, OWNER, admin)?),
-            None => None,
-        };
-        let sockets = [Some(&edge), admin.as_ref()].into_iter().flatten();
+        // In their order; one that is not inherited is bound.
+        inherited.reverse();
+        let admin: Vec<Socket> = config
+            .admin
+            .iter()
+            .map(|address| socket(address, OWNER, inherited.pop()))
+            .collect::<Result<_, _>>()?;
+        let sockets = std::iter::once(&edge).chain(&admin);
         for socket in sockets.clone() {
             if let Some(heritage) = &mut heritage {
                 heritage.add(socket).map_err(|source| StartError::Listen {

@@ -128,6 +128,7 @@ fn api(
     let mut builder = ApiLayer::builder(store, keys)
         .per_minute(config.limits.per_minute)
         .in_flight(config.limits.requests)
+        .buffer_bytes(config.limits.buffer)
         .keys(config.keys.format())
         .peppers(config.keys.peppers.clone())
         .clock(Arc::clone(&sources.clock))

@@ -6,6 +6,7 @@ mod hostile;
 mod messaging;
 mod model;
 mod own_transaction;
+mod pod;
 mod proof;
 mod sidecar;
 mod simulator_page;

@@ -4,6 +4,7 @@
 //! listen   = "127.0.0.1:8081"          # or "unix:/run/pod/messaging.sock"
 //! database = "messaging.db"            # beside this file, unless absolute; replicas share a
 //!                                      # "postgres://…", or one that database_file holds
+//! replicas = 1                         # how many share it at most; a file is one's alone
 //! show_recipient = false               # whether reads show `to`
 //!
 //! [api]                                # takes API keys
@@ -51,6 +52,7 @@
 //! assertion needs no key. An error names the file, the line, the key and the value, and
 //! never a secret.
 
+mod database;
 mod section;
 mod tuning;
 

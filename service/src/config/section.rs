@@ -12,13 +12,13 @@ use crate::delivery::PER_SECOND;
 use crate::directory::{Connection, Directory};
 use crate::message::parse_uuid;
 use crate::recipient::PhoneNumber;
-use crate::store::Address;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     listen: Spanned<String>,
     database: Option<String>,
+    replicas: Option<Spanned<u32>>,
     database_file: Option<Spanned<PathBuf>>,
     #[serde(default)]
     show_recipient: bool,
@@ -140,7 +140,10 @@ impl Source<'_> {
                     "is neither host:port nor unix:/path",
                 )
             })?,
-            database: self.database(file.database, file.database_file)?,
+            database: self.shared_by(
+                file.replicas.as_ref(),
+                self.database(file.database, file.database_file)?,
+            )?,
             shows_recipient: file.show_recipient,
             api,
             identity,
@@ -149,27 +152,6 @@ impl Source<'_> {
             window: self.window(&file.window)?,
             admin: file.admin.map(|admin| self.admin(&admin)).transpose()?,
             directory: self.directory(&file.account)?,
-        })
-    }
-
-    /// A file beside this one, or a PostgreSQL database; its address may stand in a file of
-    /// its own, since it holds a password.
-    fn database(
-        &self,
-        given: Option<String>,
-        file: Option<Spanned<PathBuf>>,
-    ) -> Result<Address, ConfigError> {
-        let text = match (given, file) {
-            (Some(given), None) => given,
-            (None, Some(file)) => {
-                let text = read_text(&self.beside(file.get_ref()))?;
-                text.trim_end_matches(['\r', '\n']).to_owned()
-            }
-            _ => return Err(self.error("needs database or database_file, and not both")),
-        };
-        Ok(match Address::parse(&text) {
-            Address::File(path) => Address::File(self.beside(&path)),
-            shared @ Address::Postgres(_) => shared,
         })
     }
 
@@ -337,7 +319,7 @@ impl Source<'_> {
         }
     }
 
-    fn beside(&self, path: &Path) -> PathBuf {
+    pub(super) fn beside(&self, path: &Path) -> PathBuf {
         self.path
             .parent()
             .unwrap_or_else(|| Path::new(""))
@@ -371,7 +353,7 @@ impl Source<'_> {
         ConfigError(format!("{}:{line}: {what}", self.path.display()))
     }
 
-    fn error(&self, what: &str) -> ConfigError {
+    pub(super) fn error(&self, what: &str) -> ConfigError {
         ConfigError(format!("{}: {what}", self.path.display()))
     }
 }

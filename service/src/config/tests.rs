@@ -73,6 +73,27 @@ fn two_secrets_are_trusted_while_one_is_rotated() {
 }
 
 #[test]
+fn replicas_share_no_file() {
+    let file = "database = \"messaging.db\"";
+    let shared = "database = \"postgres://h/db\"";
+    for (database, replicas, want) in [
+        (file, 1, Ok(())),
+        (shared, 10, Ok(())),
+        (
+            file,
+            2,
+            Err("m.toml:3: replicas = 2 cannot share a file; they can a postgres:// database"),
+        ),
+        (shared, 0, Err("m.toml:3: replicas = 0 is nobody")),
+    ] {
+        let text = WHOLE.replace(file, &format!("{database}\nreplicas = {replicas}"));
+        let read = Config::parse(Path::new("m.toml"), &text).map(drop);
+        let want = want.map_err(str::to_owned);
+        assert_eq!(read.map_err(|error| error.to_string()), want);
+    }
+}
+
+#[test]
 fn debug_shows_no_secret() {
     let config = Config::parse(Path::new("m.toml"), WHOLE).unwrap();
     assert!(!format!("{config:?}").contains("canary"));

@@ -1,6 +1,7 @@
 //! Health, readiness and metrics, on a listener of their own that outlives the drain; on a
-//! Unix socket key records too, where they are in the store.
+//! Unix socket key records too, where they are in the store, and the order to drain.
 
+mod drain;
 mod keys;
 
 use std::convert::Infallible;
@@ -17,6 +18,7 @@ use http_body_util::Full;
 use tower_service::Service;
 use vestibule::{ApiError, Body};
 
+use crate::config::Address;
 use crate::lifecycle::{Lifecycle, Stage};
 
 /// Answers `/healthz`, `/readyz` and `/metrics`, and `/v1/keys` to whoever may.
@@ -46,13 +48,24 @@ const OWN: [Own; 2] = [
 // === impl Admin ===
 
 impl Admin {
-    pub(crate) fn new(life: Arc<Lifecycle>, is_private: bool) -> Self {
+    pub(crate) fn new(life: Arc<Lifecycle>) -> Self {
         for (name, help, read) in OWN {
             let shown = Arc::downgrade(&life);
             let read = move || shown.upgrade().map_or(0.0, |life| read(&life));
             life.gauges().show(name, help, read);
         }
-        Self { life, is_private }
+        Self {
+            life,
+            is_private: false,
+        }
+    }
+
+    /// The same on one of its addresses.
+    pub(crate) fn at(&self, address: &Address) -> Self {
+        Self {
+            life: Arc::clone(&self.life),
+            is_private: matches!(address, Address::Unix(_)),
+        }
     }
 
     fn answer(&self, method: &Method, path: &str) -> Answer {
@@ -107,6 +120,9 @@ where
         Box::pin(async move {
             let path = request.uri().path();
             let keys = admin.life.keys().filter(|_| admin.is_private);
+            if admin.is_private && path == drain::PATH {
+                return Ok(drain::answer(&admin.life, request.method()));
+            }
             Ok(match keys {
                 Some(keys) if path.starts_with(keys::PATH) => keys::answer(keys, request).await,
                 _ => admin.answer(request.method(), path),
@@ -132,7 +148,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn readiness_follows_the_life_of_the_process() {
         let life = Lifecycle::new(Drain::default());
-        let admin = Admin::new(Arc::clone(&life), true);
+        let admin = Admin::new(Arc::clone(&life));
         let status = |path| admin.answer(&Method::GET, path).status().as_u16();
         assert_eq!(
             (status("/healthz"), status("/readyz")),
@@ -152,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_to_be_not_there() {
-        let admin = Admin::new(Lifecycle::new(Drain::default()), true);
+        let admin = Admin::new(Lifecycle::new(Drain::default()));
         for (method, path, want) in [
             (Method::GET, "/", 404),
             (Method::GET, "/healthz/", 404),
@@ -160,6 +176,7 @@ mod tests {
             (Method::HEAD, "/healthz", 200),
             (Method::GET, "/metrics", 200),
             (Method::GET, "/v1/keys", 404),
+            (Method::POST, "/v1/drain", 404),
         ] {
             let status = admin.answer(&method, path).status().as_u16();
             assert_eq!(status, want, "{method} {path}");

@@ -19,6 +19,10 @@ pub struct Limits {
     pub head_max: usize,
     /// `headers_max`: fields in a request's head; 100 by default.
     pub headers_max: usize,
+    /// `buffer`: bytes of all the bodies that are held at one time, because their request
+    /// is keyed or its agent is looked for; one more is answered 503. 64 MB by default: give
+    /// it a quarter of the memory that the process may use.
+    pub buffer: usize,
     /// `streams`: requests at a time on one HTTP/2 connection; 128 by default.
     pub streams: u32,
     /// `failed_auth_per_minute`: failed authentications of one address, of IPv6 one /64,
@@ -61,6 +65,12 @@ impl Limits {
                 Some(entry) => entry.whole(10..=1000)?,
                 None => default.headers_max,
             },
+            buffer: match section.take("buffer") {
+                Some(entry) => {
+                    usize::try_from(entry.size(1 << 20..=1 << 40)?).expect("at most 1 TiB")
+                }
+                None => default.buffer,
+            },
             streams: match section.take("streams") {
                 Some(entry) => entry.whole(1..=10_000)?,
                 None => default.streams,
@@ -84,6 +94,7 @@ impl Default for Limits {
             idle_upstream: 128,
             head_max: 16 << 10,
             headers_max: 100,
+            buffer: 64 << 20,
             streams: 128,
             failed_auth_per_minute: 30,
         }

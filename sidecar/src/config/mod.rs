@@ -64,7 +64,7 @@ pub use self::store::Store;
 pub use self::timeouts::Timeouts;
 pub use self::tls::Tls;
 pub use self::upstream_tls::UpstreamTls;
-use self::value::Source;
+use self::value::{Entry, Source};
 
 /// Everything that a sidecar is told.
 #[derive(Clone, Debug)]
@@ -77,8 +77,9 @@ pub struct Config {
     pub upstream: Target,
     /// The others, where `upstream` is a list: requests go round those that are well.
     pub more_upstreams: Vec<Target>,
-    /// `admin`: health, readiness and metrics; none by default.
-    pub admin: Option<Address>,
+    /// `admin`: health, readiness and metrics, on one address or a list of them; none by
+    /// default. On a Unix socket commands are taken too.
+    pub admin: Vec<Address>,
     /// `store`: where counters and records are kept; by default in a file beside this one.
     pub store: Store,
     /// `counters`: where requests are counted, if not in the store: a Redis beside a
@@ -170,8 +171,8 @@ impl Config {
             upstream: first,
             more_upstreams,
             admin: match top.take("admin") {
-                Some(entry) => Some(entry.text(Address::parse)?),
-                None => None,
+                Some(entry) => admin(entry)?,
+                None => Vec::new(),
             },
             store: match top.take("store") {
                 Some(entry) => Store::parse(entry, folder)?,
@@ -217,6 +218,18 @@ impl Config {
     }
 }
 
+/// One address, or several: a port for probes and metrics, a socket for commands.
+fn admin(entry: Entry<'_>) -> Result<Vec<Address>, ConfigError> {
+    const WANTED: &str = "an address like \"127.0.0.1:9090\" or \"unix:/run/vestibule/admin.sock\", or a list of them";
+    let most = entry.withheld("at most 8 addresses are expected");
+    let addresses = entry.strings(|text| Address::parse(text).is_ok(), WANTED)?;
+    if addresses.len() > ADMIN_MAX {
+        return Err(most);
+    }
+    let parsed = addresses.iter().map(|text| Address::parse(text));
+    Ok(parsed.map(|one| one.expect("it was judged")).collect())
+}
+
 // === impl ErrorFormat ===
 
 impl ErrorFormat {
@@ -228,6 +241,9 @@ impl ErrorFormat {
         }
     }
 }
+
+/// As many sockets as one process hands over to the next, beside that of clients.
+pub(crate) const ADMIN_MAX: usize = 8;
 
 /// More workers than any pod has processors are a slip of the pen.
 const THREADS_MAX: usize = 1024;

@@ -9,7 +9,7 @@ fn reads_the_whole_vocabulary() {
     let config = parse(WHOLE).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.upstream.to_string(), "unix:/run/pod/app.sock");
-    assert_eq!(config.admin.unwrap().to_string(), "127.0.0.1:9090");
+    assert_eq!(config.admin[0].to_string(), "127.0.0.1:9090");
     assert_eq!(config.error_format, ErrorFormat::Problem);
     assert_eq!((config.threads, config.http2), (2, false));
     let source = KeySource::File(PathBuf::from("etc/keys.json"));
@@ -33,12 +33,34 @@ fn reads_the_whole_vocabulary() {
 }
 
 #[test]
+fn admin_is_one_address_or_several() {
+    for (given, want) in [
+        ("'127.0.0.1:9090'", Ok("127.0.0.1:9090")),
+        (
+            "['127.0.0.1:9090', 'unix:/run/a.sock']",
+            Ok("127.0.0.1:9090 unix:/run/a.sock"),
+        ),
+        ("['127.0.0.1:9090', 'unix:a']", Err(())),
+        ("[]", Err(())),
+    ] {
+        let text = format!("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\nadmin = {given}");
+        let addresses = parse(&text).map(|config| {
+            let addresses = config.admin.iter().map(ToString::to_string);
+            addresses.collect::<Vec<_>>().join(" ")
+        });
+        let said = addresses.as_ref().err().map(ToString::to_string);
+        assert!(said.is_none_or(|said| said.contains("or a list of them")));
+        assert_eq!(addresses.as_deref().map_err(|_| ()), want, "{given}");
+    }
+}
+
+#[test]
 fn what_is_not_said_has_its_default() {
     let config = parse("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'").unwrap();
     assert_eq!(config.store.address, "file:etc/vestibule.redb");
     assert_eq!(config.store.line, 1);
     assert_eq!(config.error_format, ErrorFormat::Envelope);
-    assert!(config.http2 && config.admin.is_none() && config.threads >= 1);
+    assert!(config.http2 && config.admin.is_empty() && config.threads >= 1);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.drain, Drain::default());
@@ -197,10 +219,13 @@ const FAULTS: &[(&str, &str)] = &[
         "listem = 1",
         "c.toml:3: unknown key 'listem' at the top; expected one of: listen, upstream, admin, store, counters, error_format, threads, http2, keys, identity, limits, timeouts, drain, route, upgrade_sock, trusted_proxies, trusted_field, tls, upstream_http2, shedding, health, upstream_tls",
     ),
-    ("admin = 9090", "c.toml:3: admin = 9090: expected a string"),
+    (
+        "admin = 9090",
+        "c.toml:3: admin = 9090: expected an address like \"127.0.0.1:9090\" or \"unix:/run/vestibule/admin.sock\", or a list of them",
+    ),
     (
         "admin = '9090'",
-        "c.toml:3: admin = '9090': expected an address like \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/pod/api.sock\"",
+        "c.toml:3: admin = '9090': expected an address like \"127.0.0.1:9090\" or \"unix:/run/vestibule/admin.sock\", or a list of them",
     ),
     (
         "threads = 0",
@@ -236,7 +261,7 @@ const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "[limits]\nper_hour = 1",
-        "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, streams, failed_auth_per_minute",
+        "c.toml:4: unknown key 'per_hour' in [limits]; expected one of: per_minute, connections, requests, idle_upstream, head_max, headers_max, buffer, streams, failed_auth_per_minute",
     ),
     (
         "[timeouts]\n\nhead = '5'",

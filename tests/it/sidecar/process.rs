@@ -48,6 +48,29 @@ async fn sigterm_drains_and_sigint_does_not_wait() {
 }
 
 #[tokio::test]
+async fn the_command_drains_over_the_socket_among_several_admin_addresses() {
+    let router = Router::new().fallback(any(|| async { "ok" }));
+    let (mut process, edge, folder) = serve(service(router).await, "").await;
+    assert_eq!(try_send(edge).await.as_deref(), Some("ok"));
+    let file = folder.path().join("vestibule.toml");
+    let drain = |words: [&std::ffi::OsStr; 2]| {
+        let mut command = Command::new(binary("vestibule"));
+        command.arg("drain").args(words).output().unwrap()
+    };
+    let nowhere = drain(["--admin".as_ref(), "unix:/nowhere.sock".as_ref()]);
+    assert!(!nowhere.status.success());
+    let said = String::from_utf8_lossy(&nowhere.stderr).into_owned();
+    assert!(
+        said.starts_with("vestibule: unix:/nowhere.sock: "),
+        "{said}"
+    );
+    let told = drain(["--config".as_ref(), file.as_ref()]);
+    assert!(told.status.success(), "{told:?}");
+    let end = tokio::task::spawn_blocking(move || process.ended(Duration::from_secs(5)));
+    assert!(end.await.unwrap().success());
+}
+
+#[tokio::test]
 async fn a_gibibyte_each_way_takes_less_than_64_mib() {
     let (process, edge, _folder) = serve(service(gibibyte()).await, "").await;
     let mut down = send(edge, get("/")).await;
@@ -103,8 +126,10 @@ fn what_cannot_be_started_is_said_in_one_sentence() {
 async fn serve(upstream: SocketAddr, more: &str) -> (Process, SocketAddr, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let (listen, admin) = (free_port(), free_port());
+    let socket = folder.path().join("admin.sock");
+    let socket = socket.display();
     let text = format!(
-        "listen = '{listen}'\nadmin = '{admin}'\nupstream = '{upstream}'\nthreads = 1\n{more}\n\
+        "listen = '{listen}'\nadmin = ['{admin}', 'unix:{socket}']\nupstream = '{upstream}'\nthreads = 1\n{more}\n\
          [drain]\nlag = '0s'\n{OPEN}"
     );
     let file = folder.path().join("vestibule.toml");

@@ -1,0 +1,160 @@
+//! The configurations that the overlays carry, read as the binaries read them.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+use vestibule_messaging::config as messaging;
+use vestibule_sidecar::config as sidecar;
+
+use super::rendered::{Rendered, list};
+
+#[test]
+fn both_overlays_carry_what_the_binaries_take() {
+    for path in ["overlays/dev", "overlays/production"] {
+        let files = Files::of(&Rendered::of(path), |_, text| text.to_owned());
+        files
+            .sidecar()
+            .unwrap_or_else(|fault| panic!("{path}: {fault}"));
+        files
+            .messaging()
+            .unwrap_or_else(|fault| panic!("{path}: {fault}"));
+    }
+}
+
+#[test]
+fn nothing_starts_with_a_placeholder() {
+    let production = Rendered::of("overlays/production");
+    let files = Files::of_placeholders(&production);
+    let fault = files.sidecar().unwrap_err();
+    assert!(fault.contains("a pepper has 11 bytes"), "{fault}");
+    let fault = files.messaging().unwrap_err();
+    assert!(
+        fault.contains("identity.secret is shorter than 32 bytes"),
+        "{fault}"
+    );
+    for secret in production.kind("Secret") {
+        let texts = secret["stringData"].as_object().unwrap();
+        for (name, text) in texts {
+            let text = text.as_str().unwrap();
+            assert!(text.contains("PLACEHOLDER"), "{name} looks like a real one");
+        }
+    }
+}
+
+#[test]
+fn what_a_configuration_names_is_mounted() {
+    for path in ["overlays/dev", "overlays/production"] {
+        let rendered = Rendered::of(path);
+        for (name, file) in [
+            ("vestibule", "vestibule.toml"),
+            ("messaging", "messaging.toml"),
+        ] {
+            let mounts: Vec<&str> = list(&rendered.container(name)["volumeMounts"])
+                .iter()
+                .filter_map(|mount| mount["mountPath"].as_str())
+                .collect();
+            let text = rendered.text("ConfigMap", name, file);
+            let named: Vec<&str> = paths(text).collect();
+            assert!(named.len() >= 4, "{path}: {named:?}");
+            for named in named {
+                let folder = named.rsplit_once('/').unwrap().0;
+                assert!(mounts.contains(&folder), "{path}: {name}: {named}");
+                if let Some(secret) = named.strip_prefix("/secrets/") {
+                    let (secret, key) = secret.split_once('/').unwrap();
+                    rendered.text("Secret", secret, key);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn both_overlays_have_the_same_routes_and_limits() {
+    let [dev, production] = ["overlays/dev", "overlays/production"].map(|path| {
+        let files = Files::of(&Rendered::of(path), |_, text| text.to_owned());
+        let mut config = files.sidecar_config();
+        for route in &mut config.routes {
+            route.line = 0;
+        }
+        config
+    });
+    assert_eq!(dev.routes, production.routes);
+    assert_eq!(dev.limits, production.limits);
+    assert_eq!(dev.timeouts, production.timeouts);
+    let webhooks = "* /webhooks/whatsapp";
+    let public = dev.routes.iter().find(|route| route.pattern == webhooks);
+    assert_eq!(public.unwrap().auth, sidecar::Auth::Public);
+}
+
+/// The configurations of an overlay in a folder, with the secrets that they name.
+struct Files(TempDir);
+
+// === impl Files ===
+
+impl Files {
+    /// With long enough texts in the place of placeholders.
+    fn of(rendered: &Rendered, text: impl Fn(&str, &str) -> String) -> Self {
+        Self::write(rendered, |key, found| {
+            text(key, found).replace("PLACEHOLDER", &"0123456789abcdef".repeat(4))
+        })
+    }
+
+    /// As they are shipped.
+    fn of_placeholders(rendered: &Rendered) -> Self {
+        Self::write(rendered, |_, found| found.to_owned())
+    }
+
+    fn write(rendered: &Rendered, text: impl Fn(&str, &str) -> String) -> Self {
+        let folder = TempDir::new().expect("the system has a temporary folder");
+        for secret in rendered.kind("Secret") {
+            let at = folder
+                .path()
+                .join("secrets")
+                .join(secret["metadata"]["name"].as_str().expect("a text"));
+            std::fs::create_dir_all(&at).expect("the folder is ours");
+            for (key, found) in secret["stringData"].as_object().expect("texts") {
+                std::fs::write(at.join(key), text(key, found.as_str().expect("a text")))
+                    .expect("the folder is ours");
+            }
+        }
+        for (name, file) in [
+            ("vestibule", "vestibule.toml"),
+            ("messaging", "messaging.toml"),
+        ] {
+            let own = format!("\"{}/secrets/", folder.path().display());
+            let text = rendered.text("ConfigMap", name, file);
+            std::fs::write(folder.path().join(file), text.replace("\"/secrets/", &own))
+                .expect("the folder is ours");
+        }
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn sidecar(&self) -> Result<(), String> {
+        let read = sidecar::Config::read(self.path().join("vestibule.toml"));
+        read.map(drop).map_err(|fault| fault.to_string())
+    }
+
+    fn sidecar_config(&self) -> sidecar::Config {
+        sidecar::Config::read(self.path().join("vestibule.toml")).expect("it is taken")
+    }
+
+    fn messaging(&self) -> Result<(), String> {
+        let read = messaging::Config::read(&self.path().join("messaging.toml"));
+        read.map(drop).map_err(|fault| fault.to_string())
+    }
+}
+
+/// The absolute paths in a text, those of sockets too.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.lines().filter(|line| !line.starts_with('#'));
+    quoted
+        .flat_map(|line| line.split('"').skip(1).step_by(2))
+        .filter_map(|text| {
+            let path = text.trim_start_matches("unix:").trim_start_matches("file:");
+            (path.starts_with('/') && !path.starts_with("/agent_id")).then_some(path)
+        })
+}
