@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The layer stands around everything, so it sees refusals and replays too. One that is
-//! put there with `inner_layer` sees only what the layers of the API let pass.
+//! put there with `inner_layer` sees only what the layers of the API let pass. Another
+//! address may follow as an argument.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,10 +23,12 @@ use vestibule_sidecar::Sidecar;
 use vestibule_sidecar::config::Config;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("127.0.0.1:8080");
     let service = start_a_service()?;
     let config = format!(
         "
-        listen   = \"127.0.0.1:8080\"
+        listen   = \"{address}\"
         upstream = \"{service}\"
         store    = \"memory:\"
         [drain]

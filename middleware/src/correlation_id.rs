@@ -166,6 +166,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let id = self.layer.identify(request.headers_mut());
+        let error_format = self.layer.error_format.suited_to(request.headers());
         let span = tracing::info_span!("request", correlation_id = %id, method = %request.method());
         request.extensions_mut().insert(id.clone());
         let inside = span.enter();
@@ -174,7 +175,7 @@ where
         ResponseFuture {
             inner,
             id: Some(id),
-            error_format: self.layer.error_format.clone(),
+            error_format,
             span,
         }
     }

@@ -75,6 +75,18 @@ pub fn retry_after(wait: Duration) -> HeaderValue {
     HeaderValue::from(whole_seconds(wait).max(1))
 }
 
+/// Whether a `Content-Type` is this media type, in the format of a suffix or not, whatever its
+/// parameters.
+pub(crate) fn is_media_type(value: &HeaderValue, wanted: &str) -> bool {
+    let mut parts = value.as_bytes().split(|byte| *byte == b';');
+    let essence = parts.next().unwrap_or_default().trim_ascii();
+    essence
+        .split_at_checked(wanted.len())
+        .is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(wanted.as_bytes()) && matches!(rest, [] | [b'+', ..])
+        })
+}
+
 /// Three numbers as header values that share one allocation: every response has them.
 pub(crate) fn numbers(numbers: [u64; 3]) -> [HeaderValue; 3] {
     let mut text = [0; 3 * DIGITS_MAX];

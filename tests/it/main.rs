@@ -2,6 +2,7 @@
 
 mod contract;
 mod equality;
+mod examples;
 mod hostile;
 mod messaging;
 mod model;

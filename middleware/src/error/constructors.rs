@@ -125,9 +125,14 @@ impl ApiError {
 
     /// 415: the body is not JSON.
     pub fn unsupported_media_type() -> Self {
+        Self::other_media_type("application/json")
+    }
+
+    /// 415: the body is not of the media type that the route takes.
+    pub fn other_media_type(wanted: &str) -> Self {
         Self::new(
             Code::UNSUPPORTED_MEDIA_TYPE,
-            "Send the body as 'Content-Type: application/json'.",
+            format!("Send the body as 'Content-Type: {wanted}'."),
         )
     }
 

@@ -1,13 +1,13 @@
-//! How an error is written: the contract's envelope, RFC 9457, or a team's own way.
+//! How an error is written: the contract's envelope, RFC 9457, a gRPC status, or a team's own way.
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::ApiError;
+use super::{ApiError, grpc};
 use crate::context::CorrelationId;
 
 /// The body of an error response.
@@ -18,6 +18,9 @@ pub enum ErrorFormat {
     Envelope,
     /// `application/problem+json` (RFC 9457), with `code` and the other fields as members.
     Problem,
+    /// For gRPC calls a status of gRPC, in the headers of a response without a body; the
+    /// envelope for every other request.
+    Grpc,
     /// A media type and a body of a team's own.
     Custom(Arc<Writer>),
 }
@@ -39,7 +42,16 @@ impl ErrorFormat {
                 HeaderValue::from_static("application/problem+json"),
                 problem(error, id),
             ),
+            Self::Grpc => (HeaderValue::from_static(grpc::MEDIA_TYPE), Bytes::new()),
             Self::Custom(write) => write(error, id),
+        }
+    }
+
+    /// How errors of a request with these headers are written.
+    pub(crate) fn suited_to(&self, headers: &HeaderMap) -> Self {
+        match self {
+            Self::Grpc if !grpc::is_call(headers) => Self::Envelope,
+            format => format.clone(),
         }
     }
 }
@@ -49,6 +61,7 @@ impl fmt::Debug for ErrorFormat {
         f.write_str(match self {
             Self::Envelope => "Envelope",
             Self::Problem => "Problem",
+            Self::Grpc => "Grpc",
             Self::Custom(_) => "Custom",
         })
     }

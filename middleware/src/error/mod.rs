@@ -24,6 +24,7 @@
 mod code;
 mod constructors;
 mod format;
+mod grpc;
 mod store;
 
 use std::borrow::Cow;
@@ -62,6 +63,9 @@ pub fn render<B>(response: &mut Response<Body<B>>, format: &ErrorFormat, id: &Co
     let Some(error) = response.extensions_mut().remove::<ApiError>() else {
         return;
     };
+    if matches!(format, ErrorFormat::Grpc) {
+        return grpc::render(response, &error, Some(id));
+    }
     let (media_type, text) = format.write(&error, Some(id));
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response.headers_mut().remove(CONTENT_LENGTH);

@@ -21,7 +21,7 @@ use super::records::Records;
 use super::replay::{Disposal, KeptResponse, mark_replayed};
 use crate::body::Body;
 use crate::context::{CorrelationId, Effect};
-use crate::error::{self, ApiError, StoreError};
+use crate::error::{self, ApiError, ErrorFormat, StoreError};
 use crate::future::{Ending, within};
 use crate::header::VESTIBULE_REPLAYED;
 use crate::route::{Policy, UpstreamKind};
@@ -32,6 +32,7 @@ pub(super) struct Execution<T> {
     shared: Arc<Options>,
     policy: Arc<Policy>,
     attempt: Attempt,
+    error_format: ErrorFormat,
     claimed: Instant,
     /// The last step, where the store has not answered it.
     overdue: Option<Step>,
@@ -51,12 +52,14 @@ impl<T: Records> Execution<T> {
         shared: Arc<Options>,
         policy: Arc<Policy>,
         attempt: Attempt,
+        error_format: ErrorFormat,
     ) -> Self {
         Self {
             records,
             shared,
             policy,
             attempt,
+            error_format,
             claimed: Instant::now(),
             overdue: None,
         }
@@ -126,16 +129,13 @@ impl<T: Records> Execution<T> {
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin,
     {
         let id = self.attempt.correlation_id.clone();
-        error::render(&mut response, &self.shared.error_format, &id);
+        // Taken before it is written: to gRPC every status of HTTP is 200.
+        let status = response.status();
+        error::render(&mut response, &self.error_format, &id);
         let replayed = self.take_replay_mark(&mut response);
         let effect = response.extensions().get::<Effect>().copied();
         let original = replayed.as_ref().unwrap_or(&id);
-        match Disposal::of(
-            &self.policy,
-            self.attempt.upstream,
-            response.status(),
-            effect,
-        ) {
+        match Disposal::of(&self.policy, self.attempt.upstream, status, effect) {
             Disposal::Keep => response = self.keep(response, original).await,
             Disposal::Release => self.release().await,
             Disposal::Unanswered => self.end_unanswered().await,

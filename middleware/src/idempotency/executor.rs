@@ -183,7 +183,8 @@ impl<T: Records> Executor<T> {
             .extensions_mut()
             .insert(attempt.claim(lease_ends, &self.shared));
         let (records, shared) = (self.records.clone(), Arc::clone(&self.shared));
-        let mut execution = Execution::new(records, shared, policy, attempt);
+        let format = shared.error_format.suited_to(request.headers());
+        let mut execution = Execution::new(records, shared, policy, attempt, format);
         let (answer, answered) = oneshot::channel();
         pending.into_place().spawn(async move {
             // Called in here, so that a handler that panics at once is caught too.

@@ -23,6 +23,8 @@ pub struct Policy {
     key_required: bool,
     keeps_client_errors: bool,
     agent: Option<Box<str>>,
+    /// None is JSON.
+    media_type: Option<Box<str>>,
     deadline: Duration,
     body_max: u64,
 }
@@ -56,6 +58,7 @@ impl Policy {
             key_required: false,
             keeps_client_errors: false,
             agent: None,
+            media_type: None,
             deadline: DEADLINE,
             body_max: BODY_MAX,
         }
@@ -119,6 +122,14 @@ impl Policy {
     #[must_use]
     pub fn agent(mut self, pointer: impl Into<Box<str>>) -> Self {
         self.agent = Some(pointer.into());
+        self
+    }
+
+    /// The media type that a POST must have, sent with parameters or without;
+    /// `application/json` by default. `application/grpc` is also `application/grpc+proto`.
+    #[must_use]
+    pub fn media_type(mut self, media_type: impl Into<Box<str>>) -> Self {
+        self.media_type = Some(media_type.into());
         self
     }
 
@@ -188,8 +199,8 @@ impl Policy {
         headers: &HeaderMap,
     ) -> Result<(), ApiError> {
         self.judge_scope(principal)?;
-        if method == Method::POST && !is_json(headers) {
-            return Err(ApiError::unsupported_media_type());
+        if method == Method::POST {
+            self.judge_media_type(headers)?;
         }
         self.judge_length(headers)
     }
@@ -231,6 +242,16 @@ impl Policy {
         }
     }
 
+    fn judge_media_type(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let wanted = self.media_type.as_deref().unwrap_or(JSON);
+        let sent = header::single(headers, &CONTENT_TYPE);
+        if sent.is_some_and(|sent| header::is_media_type(sent, wanted)) {
+            Ok(())
+        } else {
+            Err(ApiError::other_media_type(wanted))
+        }
+    }
+
     fn judge_scope(&self, principal: &Principal) -> Result<(), ApiError> {
         let Some(named) = self.scopes.last() else {
             return Ok(());
@@ -252,21 +273,6 @@ impl Default for Policy {
     }
 }
 
-/// `application/json`, with or without parameters, sent once.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = header::single(headers, &CONTENT_TYPE) else {
-        return false;
-    };
-    let essence = value
-        .as_bytes()
-        .split(|byte| *byte == b';')
-        .next()
-        .unwrap_or_default();
-    essence
-        .trim_ascii()
-        .eq_ignore_ascii_case(b"application/json")
-}
-
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     header::single(headers, &CONTENT_LENGTH)?
         .to_str()
@@ -277,6 +283,9 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
 
 /// Peers' time limits for one call lie between 30 and 35 s.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What an API takes unless a route says something else (contract §2).
+const JSON: &str = "application/json";
 
 /// 1 MiB (contract §1).
 const BODY_MAX: u64 = 1 << 20;
@@ -323,6 +332,24 @@ mod tests {
                 .judge(&who, &Method::POST, &headers)
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_route_may_take_another_media_type_than_json() {
+        let policy = Policy::authenticated().media_type("application/grpc");
+        let who = Principal::builder("acc", "k").build();
+        for (media_type, allowed) in [
+            ("application/grpc", true),
+            ("Application/gRPC+proto", true),
+            ("application/grpc; a=b", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+            let judged = policy.judge(&who, &Method::POST, &headers);
+            assert_eq!(judged.is_ok(), allowed, "{media_type}");
+        }
     }
 
     #[test]
