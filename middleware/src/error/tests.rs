@@ -62,7 +62,7 @@ async fn a_problem_document_carries_the_code_as_a_member() {
 #[tokio::test]
 async fn a_grpc_status_says_code_message_and_when_to_come_back() {
     let id = CorrelationId::parse(&HeaderValue::from_static("req_1")).unwrap();
-    let wait = std::time::Duration::from_secs(300);
+    let wait = Duration::from_secs(300);
     let mut response = ApiError::rate_limit_exceeded(5, wait).into_response::<Inner>();
     render(&mut response, &ErrorFormat::Grpc, &id);
     assert_eq!(response.status(), 200);

@@ -25,11 +25,20 @@ async fn calls_and_streams_pass_with_their_trailers() {
     let wish = request(Some(KEY), "black", 3);
     let codec = ProstCodec::<Wish, Cup>::default();
     let poured = client.server_streaming(wish, "/tea.Kettle/Pour".parse().unwrap(), codec);
-    let cups: Vec<Cup> = poured.await.unwrap().into_inner().try_collect().await.unwrap();
+    let cups: Vec<Cup> = poured
+        .await
+        .unwrap()
+        .into_inner()
+        .try_collect()
+        .await
+        .unwrap();
     assert_eq!(cups.len(), 3);
     // The handler's own status passes as it is.
     let refused = call(address, Some(KEY), "Brew", "").await.unwrap_err();
-    assert_eq!((refused.code(), refused.message()), (Code::InvalidArgument, "which leaf?"));
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::InvalidArgument, "which leaf?")
+    );
 }
 
 #[tokio::test]
@@ -37,10 +46,25 @@ async fn a_refusal_is_a_status_with_details() {
     let (_process, address) = start("grpc_tonic");
     for (key, method, want, reason) in [
         (None, "Brew", Code::Unauthenticated, "INVALID_API_KEY"),
-        (Some("Bearer mk_live_x_y"), "Brew", Code::Unauthenticated, "INVALID_API_KEY"),
+        (
+            Some("Bearer mk_live_x_y"),
+            "Brew",
+            Code::Unauthenticated,
+            "INVALID_API_KEY",
+        ),
         (None, "Drain", Code::Unauthenticated, "INVALID_API_KEY"),
-        (Some(KEY), "Drain", Code::Unimplemented, "ENDPOINT_NOT_FOUND"),
-        (Some(KEY), "Buy", Code::PermissionDenied, "INSUFFICIENT_SCOPE"),
+        (
+            Some(KEY),
+            "Drain",
+            Code::Unimplemented,
+            "ENDPOINT_NOT_FOUND",
+        ),
+        (
+            Some(KEY),
+            "Buy",
+            Code::PermissionDenied,
+            "INSUFFICIENT_SCOPE",
+        ),
     ] {
         let refused = call(address, key, method, "green").await.unwrap_err();
         assert_eq!(refused.code(), want, "{key:?} {method}: {refused:?}");
@@ -48,7 +72,10 @@ async fn a_refusal_is_a_status_with_details() {
         let details = refused.get_error_details();
         assert_eq!(details.error_info().unwrap().reason, reason);
         let id = refused.metadata().get("x-correlation-id").unwrap();
-        assert_eq!(details.request_info().unwrap().request_id, id.to_str().unwrap());
+        assert_eq!(
+            details.request_info().unwrap().request_id,
+            id.to_str().unwrap()
+        );
     }
 }
 
@@ -63,7 +90,10 @@ async fn whoever_is_over_the_limit_is_told_when_to_come_back() {
     let details = refused.get_error_details();
     assert_eq!(details.error_info().unwrap().reason, "RATE_LIMIT_EXCEEDED");
     let wait = details.retry_info().unwrap().retry_delay.unwrap();
-    assert!((1..=60).map(Duration::from_secs).any(|whole| whole == wait), "{wait:?}");
+    assert!(
+        (1..=60).map(Duration::from_secs).any(|whole| whole == wait),
+        "{wait:?}"
+    );
     let told = refused.metadata().get("retry-after").unwrap();
     assert_eq!(told.to_str().unwrap(), wait.as_secs().to_string());
 }
