@@ -59,6 +59,9 @@
 //! A layer that refuses *answers*: it never turns into an error of the service, and
 //! every refusal is made by a constructor of [`ApiError`] and rendered in one place.
 //!
+//! Each has a page on its options, its limits, what happens without its store and what it
+//! costs, and there are more, on proxies and on sizing: [`docs`].
+//!
 //! # Features
 //!
 //! | feature | what it adds |
@@ -79,6 +82,7 @@ pub mod clock;
 mod codec;
 mod context;
 pub mod correlation_id;
+pub mod docs;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod entropy;

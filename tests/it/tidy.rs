@@ -40,8 +40,8 @@ fn leaves_import_no_sibling_and_no_store() {
 #[test]
 fn every_room_of_the_middleware_has_its_place() {
     let above = [
-        "embedded", "extract", "lib", "memory", "pair", "postgres", "redis", "sqlite", "stack",
-        "store", "testing",
+        "docs", "embedded", "extract", "lib", "memory", "pair", "postgres", "redis", "sqlite",
+        "stack", "store", "testing",
     ];
     for file in sources("middleware/src/") {
         let rooms = LEAVES.iter().chain(&SIBLINGS).chain(&above);

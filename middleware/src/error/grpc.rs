@@ -78,19 +78,22 @@ fn details(code: u16, error: &ApiError, id: Option<&CorrelationId>, wait: Option
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        info = info.message(3, Message::default().text(1, name).text(2, &value));
+        info = info.message(3, &Message::default().text(1, name).text(2, &value));
     }
     let mut status = Message::default()
         .number(1, code.into())
         .text(2, error.message())
-        .detail("google.rpc.ErrorInfo", info);
+        .detail("google.rpc.ErrorInfo", &info);
     if let Some(seconds) = wait {
         let delay = Message::default().number(1, seconds);
-        status = status.detail("google.rpc.RetryInfo", Message::default().message(1, delay));
+        status = status.detail(
+            "google.rpc.RetryInfo",
+            &Message::default().message(1, &delay),
+        );
     }
     if let Some(id) = id {
         let request = Message::default().text(1, id.as_str());
-        status = status.detail("google.rpc.RequestInfo", request);
+        status = status.detail("google.rpc.RequestInfo", &request);
     }
     status.0
 }
@@ -108,16 +111,16 @@ impl Message {
         self.bytes(field, text.as_bytes())
     }
 
-    fn message(self, field: u8, message: Self) -> Self {
+    fn message(self, field: u8, message: &Self) -> Self {
         self.bytes(field, &message.0)
     }
 
     /// As a `google.protobuf.Any` among the details of a status.
-    fn detail(self, name: &str, message: Self) -> Self {
+    fn detail(self, name: &str, message: &Self) -> Self {
         let any = Self::default()
             .text(1, &format!("type.googleapis.com/{name}"))
             .message(2, message);
-        self.message(3, any)
+        self.message(3, &any)
     }
 
     fn bytes(mut self, field: u8, bytes: &[u8]) -> Self {
