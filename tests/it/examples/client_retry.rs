@@ -22,7 +22,7 @@ async fn one_key_goes_through_every_attempt_until_there_is_an_answer() {
     .await;
     let said = run(address, "o-17");
     assert_eq!(said, "made: {\"id\":7} after 4 attempts\n");
-    let heard = heard.await.unwrap();
+    let heard = heard.await.expect("it works on the loopback");
     assert_eq!(heard, ["o-17"; 4]);
 }
 
@@ -42,7 +42,7 @@ async fn what_must_not_be_repeated_is_not() {
             format!("HTTP/1.1 409 Conflict\r\nx-body: {{\"error\":{{\"code\":\"{code}\"}}}}\r\n");
         let (address, heard) = scripted(vec![answer.leak()]).await;
         assert_eq!(run(address, "o-18"), want);
-        assert_eq!(heard.await.unwrap(), ["o-18"]);
+        assert_eq!(heard.await.expect("it works on the loopback"), ["o-18"]);
     }
 }
 
@@ -63,15 +63,17 @@ fn run(address: SocketAddr, key: &str) -> String {
 /// A server that gives these heads, one a connection, and cuts it where there is none; it ends
 /// with the keys that it was shown. What a head has as `x-body` is the body.
 async fn scripted(heads: Vec<&'static str>) -> (SocketAddr, JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("it works on the loopback");
+    let address = listener.local_addr().expect("it works on the loopback");
     let serving = tokio::spawn(async move {
         let mut keys = Vec::new();
         for head in heads {
-            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut stream, _) = listener.accept().await.expect("it works on the loopback");
             keys.push(key_of_request(&mut stream).await);
             if head.is_empty() {
-                stream.set_zero_linger().unwrap();
+                stream.set_zero_linger().expect("it works on the loopback");
                 continue;
             }
             let body = head
@@ -81,8 +83,14 @@ async fn scripted(heads: Vec<&'static str>) -> (SocketAddr, JoinHandle<Vec<Strin
                 "connection: close\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             );
-            stream.write_all(head.as_bytes()).await.unwrap();
-            stream.write_all(rest.as_bytes()).await.unwrap();
+            stream
+                .write_all(head.as_bytes())
+                .await
+                .expect("it works on the loopback");
+            stream
+                .write_all(rest.as_bytes())
+                .await
+                .expect("it works on the loopback");
         }
         keys
     });
@@ -103,11 +111,18 @@ async fn key_of_request(stream: &mut TcpStream) -> String {
                     .trim()
                     .to_owned()
             };
-            if body.len() >= value("content-length:").parse().unwrap() {
+            if body.len()
+                >= value("content-length:")
+                    .parse()
+                    .expect("it works on the loopback")
+            {
                 return value("idempotency-key:");
             }
         }
-        let count = stream.read_buf(&mut read).await.unwrap();
+        let count = stream
+            .read_buf(&mut read)
+            .await
+            .expect("it works on the loopback");
         assert!(count > 0, "the request broke off");
     }
 }

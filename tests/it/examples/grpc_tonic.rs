@@ -18,20 +18,28 @@ use super::{KEY, send, start};
 #[tokio::test]
 async fn calls_and_streams_pass_with_their_trailers() {
     let (_process, address) = start("grpc_tonic");
-    let cup = call(address, Some(KEY), "Brew", "green").await.unwrap();
+    let cup = call(address, Some(KEY), "Brew", "green")
+        .await
+        .expect("it works on the loopback");
     assert_eq!(cup, "green tea for acme");
     let mut client = client(address).await;
-    client.ready().await.unwrap();
+    client.ready().await.expect("it works on the loopback");
     let wish = request(Some(KEY), "black", 3);
     let codec = ProstCodec::<Wish, Cup>::default();
-    let poured = client.server_streaming(wish, "/tea.Kettle/Pour".parse().unwrap(), codec);
+    let poured = client.server_streaming(
+        wish,
+        "/tea.Kettle/Pour"
+            .parse()
+            .expect("it works on the loopback"),
+        codec,
+    );
     let cups: Vec<Cup> = poured
         .await
-        .unwrap()
+        .expect("it works on the loopback")
         .into_inner()
         .try_collect()
         .await
-        .unwrap();
+        .expect("it works on the loopback");
     assert_eq!(cups.len(), 3);
     // The handler's own status passes as it is.
     let refused = call(address, Some(KEY), "Brew", "").await.unwrap_err();
@@ -70,11 +78,23 @@ async fn a_refusal_is_a_status_with_details() {
         assert_eq!(refused.code(), want, "{key:?} {method}: {refused:?}");
         assert!(refused.message().ends_with('.'), "{refused:?}");
         let details = refused.get_error_details();
-        assert_eq!(details.error_info().unwrap().reason, reason);
-        let id = refused.metadata().get("x-correlation-id").unwrap();
         assert_eq!(
-            details.request_info().unwrap().request_id,
-            id.to_str().unwrap()
+            details
+                .error_info()
+                .expect("it works on the loopback")
+                .reason,
+            reason
+        );
+        let id = refused
+            .metadata()
+            .get("x-correlation-id")
+            .expect("it works on the loopback");
+        assert_eq!(
+            details
+                .request_info()
+                .expect("it works on the loopback")
+                .request_id,
+            id.to_str().expect("it works on the loopback")
         );
     }
 }
@@ -83,19 +103,37 @@ async fn a_refusal_is_a_status_with_details() {
 async fn whoever_is_over_the_limit_is_told_when_to_come_back() {
     let (_process, address) = start("grpc_tonic");
     for _ in 0..5 {
-        call(address, Some(KEY), "Brew", "green").await.unwrap();
+        call(address, Some(KEY), "Brew", "green")
+            .await
+            .expect("it works on the loopback");
     }
     let refused = call(address, Some(KEY), "Brew", "green").await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     let details = refused.get_error_details();
-    assert_eq!(details.error_info().unwrap().reason, "RATE_LIMIT_EXCEEDED");
-    let wait = details.retry_info().unwrap().retry_delay.unwrap();
+    assert_eq!(
+        details
+            .error_info()
+            .expect("it works on the loopback")
+            .reason,
+        "RATE_LIMIT_EXCEEDED"
+    );
+    let wait = details
+        .retry_info()
+        .expect("it works on the loopback")
+        .retry_delay
+        .unwrap();
     assert!(
         (1..=60).map(Duration::from_secs).any(|whole| whole == wait),
         "{wait:?}"
     );
-    let told = refused.metadata().get("retry-after").unwrap();
-    assert_eq!(told.to_str().unwrap(), wait.as_secs().to_string());
+    let told = refused
+        .metadata()
+        .get("retry-after")
+        .expect("it works on the loopback");
+    assert_eq!(
+        told.to_str().expect("it works on the loopback"),
+        wait.as_secs().to_string()
+    );
 }
 
 #[tokio::test]
@@ -107,7 +145,10 @@ async fn what_is_not_grpc_has_the_envelope() {
     assert_eq!(stranger.verdict(), "401 invalid_api_key");
     let refused = send(address, &json.field("Authorization", KEY)).await;
     assert_eq!(refused.verdict(), "415 unsupported_media_type");
-    let message = refused.error()["message"].as_str().unwrap().to_owned();
+    let message = refused.error()["message"]
+        .as_str()
+        .expect("it works on the loopback")
+        .to_owned();
     assert!(message.contains("application/grpc"), "{message}");
 }
 
@@ -119,8 +160,10 @@ async fn call(
     leaf: &str,
 ) -> Result<String, Status> {
     let mut client = client(address).await;
-    client.ready().await.unwrap();
-    let path = format!("/tea.Kettle/{method}").parse().unwrap();
+    client.ready().await.expect("it works on the loopback");
+    let path = format!("/tea.Kettle/{method}")
+        .parse()
+        .expect("it works on the loopback");
     let codec = ProstCodec::<Wish, Cup>::default();
     let answer = client.unary(request(key, leaf, 1), path, codec).await?;
     Ok(answer.into_inner().tea)
@@ -132,7 +175,7 @@ fn request(key: Option<&str>, leaf: &str, cups: u32) -> Request<Wish> {
         cups,
     });
     if let Some(key) = key {
-        let key = key.parse().unwrap();
+        let key = key.parse().expect("it works on the loopback");
         request.metadata_mut().insert("authorization", key);
     }
     request
@@ -142,13 +185,20 @@ fn request(key: Option<&str>, leaf: &str, cups: u32) -> Request<Wish> {
 async fn client(
     address: SocketAddr,
 ) -> Grpc<impl GrpcService<tonic::body::Body, ResponseBody = Incoming, Error = hyper::Error>> {
-    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = TcpStream::connect(address)
+        .await
+        .expect("it works on the loopback");
     let (executor, io) = (TokioExecutor::new(), TokioIo::new(stream));
     let handshake = hyper::client::conn::http2::handshake(executor, io);
-    let (sender, connection) = handshake.await.unwrap();
+    let (sender, connection) = handshake.await.expect("it works on the loopback");
     tokio::spawn(connection);
     let service = tower::service_fn(move |request| sender.clone().send_request(request));
-    Grpc::with_origin(service, format!("http://{address}").parse().unwrap())
+    Grpc::with_origin(
+        service,
+        format!("http://{address}")
+            .parse()
+            .expect("it works on the loopback"),
+    )
 }
 
 /// As in grpc_tonic.proto.

@@ -33,7 +33,7 @@ async fn axum_makes_a_keyed_order_once_and_any_other_each_time() {
     let list = list.json();
     let keyed: Vec<_> = list
         .as_array()
-        .unwrap()
+        .expect("it works on the loopback")
         .iter()
         .map(|order| order["keyed"].clone())
         .collect();
@@ -140,14 +140,17 @@ async fn hyper_has_the_same_answers() {
 
 /// The health of a server, asked over HTTP/2 without TLS.
 async fn over_http2(address: SocketAddr) -> String {
-    let client = client().http2_prior_knowledge().build().unwrap();
+    let client = client()
+        .http2_prior_knowledge()
+        .build()
+        .expect("it works on the loopback");
     let response = client
         .get(format!("http://{address}/healthz"))
         .send()
         .await
-        .unwrap();
+        .expect("it works on the loopback");
     assert_eq!(response.version(), http::Version::HTTP_2);
-    response.text().await.unwrap()
+    response.text().await.expect("it works on the loopback")
 }
 
 fn order(item: &str, millis: u64) -> Draft {

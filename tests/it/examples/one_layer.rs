@@ -27,6 +27,13 @@ async fn each_address_has_a_budget_of_its_own() {
 
 async fn status_from(local: IpAddr, address: SocketAddr) -> u16 {
     let client = client().local_address(local).build();
-    let response = client.unwrap().get(format!("http://{address}/")).send();
-    response.await.unwrap().status().as_u16()
+    let response = client
+        .expect("it works on the loopback")
+        .get(format!("http://{address}/"))
+        .send();
+    response
+        .await
+        .expect("it works on the loopback")
+        .status()
+        .as_u16()
 }

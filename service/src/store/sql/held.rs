@@ -152,7 +152,7 @@ impl Held {
             at(progress.not_before),
             progress.expires_at.as_unix_millis(),
             at(progress.deadline()),
-            progress.reconcile_at.map(|at| millis(at)),
+            progress.reconcile_at.map(millis),
             progress.earlier.map(State::as_str),
             progress.wamid.as_deref(),
             failure.map(|failure| &*failure.code),

@@ -218,7 +218,7 @@ async fn a_process_that_ends_at_once_has_told_the_replicas() {
 async fn uncertain(place: &Place, store: &Database, n: u64) -> MessageId {
     let sent = place.send(store, n).await;
     let unknown = settlement("unknown", Next::Uncertain);
-    settle(&store, &sent, &unknown).await;
+    settle(store, &sent, &unknown).await;
     sent.message
 }
 
