@@ -139,7 +139,8 @@ pub enum ErrorFormat {
 // === impl Config ===
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file. `VESTIBULE__STORE` in the environment, the address of a store, takes the
+    /// place of the file's.
     ///
     /// # Errors
     ///
@@ -149,7 +150,12 @@ impl Config {
         let text = std::fs::read_to_string(file).map_err(|cause| {
             ConfigError::new(file, 1, format!("the file cannot be read: {cause}"))
         })?;
-        Self::parse(file, &text)
+        let mut config = Self::parse(file, &text)?;
+        // An address may hold a password, which has no place in a file that many may read.
+        if let Ok(address) = std::env::var(STORE) {
+            config.store = Store::named(address, file);
+        }
+        Ok(config)
     }
 
     /// Parses the text of a file.
@@ -244,6 +250,9 @@ impl ErrorFormat {
 
 /// As many sockets as one process hands over to the next, beside that of clients.
 pub(crate) const ADMIN_MAX: usize = 8;
+
+/// The variable whose value takes the place of the file's `store`.
+const STORE: &str = "VESTIBULE__STORE";
 
 /// More workers than any pod has processors are a slip of the pen.
 const THREADS_MAX: usize = 1024;

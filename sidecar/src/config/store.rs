@@ -23,14 +23,17 @@ pub struct Store {
 impl Store {
     pub(super) fn parse(entry: Entry<'_>, folder: &Path) -> Result<Self, ConfigError> {
         let line = entry.line();
-        let address = match entry.string()? {
-            address if address.len() == FILE.len() => address,
-            address => match address.strip_prefix(FILE) {
-                Some(path) => file(folder, path),
-                None => address,
-            },
-        };
+        let address = placed(entry.string()?, folder);
         Ok(Self { address, line })
+    }
+
+    /// One that is named beside a configuration.
+    pub(super) fn named(address: String, config: &Path) -> Self {
+        let folder = config.parent().unwrap_or_else(|| Path::new(""));
+        Self {
+            address: placed(address, folder),
+            line: 1,
+        }
     }
 
     /// The one that is used where none is named.
@@ -39,6 +42,14 @@ impl Store {
             address: file(folder, DEFAULT),
             line: 1,
         }
+    }
+}
+
+/// The address, in which a file is named from this folder.
+fn placed(address: String, folder: &Path) -> String {
+    match address.strip_prefix(FILE) {
+        Some(path) if !path.is_empty() => file(folder, path),
+        _ => address,
     }
 }
 

@@ -122,6 +122,23 @@ fn what_cannot_be_started_is_said_in_one_sentence() {
     }
 }
 
+#[test]
+fn the_address_of_the_store_may_stand_in_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    let text =
+        format!("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\nstore = 'memory:'\n{OPEN}");
+    std::fs::write(&file, text).unwrap();
+    let output = command(&file)
+        .env("RUST_LOG", "off")
+        .env("VESTIBULE__STORE", "carrier-pigeon://coop")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("carrier-pigeon"), "{said}");
+}
+
 /// Starts the binary on a free port, and waits until it is ready.
 async fn serve(upstream: SocketAddr, more: &str) -> (Process, SocketAddr, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
