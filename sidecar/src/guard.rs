@@ -3,8 +3,9 @@
 //! Where this process is late with everything, a share of all requests is refused, so that
 //! the others are answered in time.
 //!
-//! An address that keeps failing to authenticate waits. A request is refused before its key is looked at. One without a credential is let pass,
-//! so that public routes are open to everybody behind an address.
+//! An address that keeps failing to authenticate waits: its requests are refused before a key
+//! is looked at. One without a credential is let pass, so that public routes are open to
+//! everybody behind an address.
 //!
 //! A private address is most often that of a proxy, and everybody would wait for one: it is
 //! counted only where `trusted_proxies` says who is one.

@@ -182,5 +182,5 @@ impl WhenLost {
     }
 }
 
-/// As many callers as a pod sees in a minute, at about 150 bytes each.
+/// As many callers as a pod sees in a minute, and as many bytes each as the example `sizes` prints.
 const NOTED: usize = 100_000;
