@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use vestibule::api_key::KeyFormat;
+use vestibule_sidecar::config;
 use vestibule_sidecar::keys::{Change, Expiry, is_scope, span};
 
 /// The vestibule layers in front of a service: correlation ids, API keys, rate limits,
@@ -24,11 +25,26 @@ pub(crate) enum Command {
         /// The configuration, in TOML.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        #[command(flatten)]
+        louder: Louder,
         /// Take the listening sockets over from the process that runs with the same
         /// upgrade_sock; it ends once this one serves.
         #[arg(long)]
         upgrade: bool,
     },
+    /// Judge configurations as serve does, and print all that is wrong with them.
+    Check {
+        /// The configurations, in TOML.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// How many sidecars have them, in the place of their own 'replicas'.
+        #[arg(long, value_name = "N")]
+        replicas: Option<u32>,
+        #[command(flatten)]
+        louder: Louder,
+    },
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
     /// Let a running sidecar end as SIGTERM does, and return at once: the hook of a container
     /// without a shell, which is told before the service behind it.
     #[command(group(clap::ArgGroup::new("sidecar").required(true).args(["config", "admin"])))]
@@ -45,6 +61,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Box<KeysCommand>,
     },
+}
+
+/// What is louder than a configuration.
+#[derive(Debug, Args)]
+pub(crate) struct Louder {
+    /// A key of the configuration and its value, as limits.per_minute=120; several. It is
+    /// louder than the environment (VESTIBULE__LIMITS__PER_MINUTE), which is than the file.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<String>,
 }
 
 /// What is done with keys.
@@ -206,6 +231,19 @@ pub(crate) struct Fields {
 #[derive(Clone, Copy, Debug)]
 struct Number(Option<u32>);
 
+// === impl Louder ===
+
+impl Louder {
+    /// The flags, over the environment.
+    pub(crate) fn heard(&self) -> config::Louder {
+        let mut louder = config::Louder::environment();
+        for flag in &self.set {
+            louder.set(flag).expect("it was judged when it was parsed");
+        }
+        louder
+    }
+}
+
 // === impl Fields ===
 
 impl Fields {
@@ -232,6 +270,11 @@ impl Fields {
         }
         change
     }
+}
+
+fn setting(text: &str) -> Result<String, &'static str> {
+    config::Louder::default().set(text)?;
+    Ok(text.to_owned())
 }
 
 fn word(text: &str) -> Result<String, &'static str> {

@@ -324,7 +324,9 @@ mod tests {
     }
 
     fn config(store: &str) -> Config {
-        let text = format!("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\nstore = '{store}'");
+        let text = format!(
+            "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\nstore = '{store}'\n[[route]]\nmatch = 'GET /'"
+        );
         Config::parse("test.toml", &text).unwrap()
     }
 }

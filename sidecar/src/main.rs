@@ -1,5 +1,6 @@
 //! The binary `vestibule`: reads its arguments, runs, and says why where it cannot.
 
+mod check;
 mod cli;
 mod drain;
 mod manage;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use vestibule_sidecar::Sidecar;
-use vestibule_sidecar::config::{Address, Config};
+use vestibule_sidecar::config::{self, Address, Config};
 
 use self::cli::{Cli, Command};
 
@@ -34,10 +35,27 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     match cli.command {
-        Command::Serve { config, upgrade } => {
-            let sidecar = Sidecar::new(Config::read(config)?);
+        Command::Serve {
+            config,
+            louder,
+            upgrade,
+        } => {
+            let config = Config::read_under(config, &louder.heard())?;
+            for warning in config.warnings() {
+                tracing::warn!("{warning}");
+            }
+            let sidecar = Sidecar::new(config);
             let sidecar = if upgrade { sidecar.upgrade() } else { sidecar };
             sidecar.run_and_tell(tell)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check {
+            files,
+            replicas,
+            louder,
+        } => check::run(&files, replicas, louder.heard()),
+        Command::Schema => {
+            write!(std::io::stdout(), "{}", config::schema())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Drain { config, admin } => drain::run(config.as_deref(), admin),

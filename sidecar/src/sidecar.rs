@@ -202,7 +202,6 @@ where
     }
 
     fn bind(self) -> Result<Bound, StartError> {
-        stack::routes(&self.config)?;
         let life = Lifecycle::new(self.config.drain);
         let failure = Arc::new(Mutex::new(None));
         if let Some(certificates) = certificates(&self.config)? {
@@ -335,9 +334,8 @@ fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, ConfigErro
         return Ok(None);
     };
     let read = tls::read(section, config.http2);
-    let read = read
-        .map_err(|fault| ConfigError::new(&config.file, section.line, format!("[tls] {fault}")))?;
-    Ok(Some(read))
+    read.map(Some)
+        .map_err(|fault| ConfigError::at(&section.place, format!("[tls] {fault}")))
 }
 
 /// The names go with the process, but for those under which another one listens: an heir,

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use crate::config::{Address, Config, ConfigError};
+use crate::config::{Address, Config, ConfigError, Place};
 use crate::handover::{Heritage, Inherited};
 use crate::socket::{EVERYBODY, Name, OWNER, Socket, bind_unix};
 use crate::start::StartError;
@@ -42,7 +42,7 @@ impl Sockets {
     pub(crate) fn take_over(config: &Config) -> Result<Self, StartError> {
         let Some(path) = &config.upgrade_sock else {
             let text = "'upgrade_sock' is missing; --upgrade finds the running process by it";
-            return Err(ConfigError::new(&config.file, 1, text).into());
+            return Err(ConfigError::at(&Place::file(&config.file), text).into());
         };
         let inherited = Inherited::take(path, config);
         let inherited = inherited.map_err(|source| StartError::Upgrade {

@@ -9,11 +9,10 @@ use vestibule::api_key::{Keyring as _, Keys, LastUsed};
 use vestibule::clock::SharedClock;
 use vestibule::entropy::SharedEntropy;
 use vestibule::identity::{Assert, AssertLayer, Secret, Signer};
-use vestibule::route::{Policy, Routes};
 use vestibule::stack::Api;
 use vestibule::{ApiLayer, ErrorFormat, Store, StoreKeyring};
 
-use crate::config::{self, Auth, Config, ConfigError, Idempotency, Identity, KeySource, Route};
+use crate::config::{self, Config, ConfigError, Identity, KeySource, Place};
 use crate::guard::{Guard, GuardLayer};
 use crate::lifecycle::Lifecycle;
 use crate::start::StartError;
@@ -76,34 +75,16 @@ fn show_services(upstream: &Upstream, life: &Lifecycle) {
     );
 }
 
-/// Judges the routes of a configuration, without starting anything.
-///
-/// # Errors
-///
-/// [`ConfigError`] names the line of a route that cannot be.
-pub(crate) fn routes(config: &Config) -> Result<(), ConfigError> {
-    if config.routes.is_empty() {
-        let text = "there is no [[route]], so every request would be answered 404";
-        return Err(ConfigError::new(&config.file, 1, text));
-    }
-    let enter = |routes: Routes, route: &Route| {
-        let entered = routes.with(&route.pattern, policy(route));
-        entered.map_err(|fault| fault_at(config, route.line, &fault))
-    };
-    config.routes.iter().try_fold(Routes::default(), enter)?;
-    Ok(())
-}
-
 /// Opens the store, which goes by a clock of its own where several processes share it.
 async fn store(config: &Config, sources: &Sources) -> Result<Store, ConfigError> {
     let clock = Arc::clone(&sources.clock);
     let opened = Store::open_under(&config.store.address, clock).await;
-    let store = opened.map_err(|fault| fault_at(config, config.store.line, &fault))?;
+    let store = opened.map_err(|fault| fault_at(&config.store.place, &fault))?;
     match &config.counters {
         None => Ok(store),
         Some(counters) => {
             let counting = store.counting_at(&counters.address).await;
-            counting.map_err(|fault| fault_at(config, counters.line, &fault))
+            counting.map_err(|fault| fault_at(&counters.place, &fault))
         }
     }
 }
@@ -147,10 +128,10 @@ fn api(
         life.manage(shown.clone());
     }
     for route in &config.routes {
-        builder = builder.route(&route.pattern, policy(route));
+        builder = builder.route(&route.pattern, route.policy());
     }
     let api = builder.build();
-    let api = api.map_err(|fault| fault_at(config, 1, &fault))?;
+    let api = api.map_err(|fault| fault_at(&Place::file(&config.file), &fault))?;
     show(life, &api, shown);
     Ok(api)
 }
@@ -165,8 +146,7 @@ fn keyring(config: &Config, store: &Store, sources: &Sources) -> Result<StoreKey
             let keys = store.keyring(Arc::clone(&sources.clock));
             Ok(keys.ok_or_else(|| {
                 fault_at(
-                    config,
-                    config.store.line,
+                    &config.store.place,
                     &format!("store {:?}: {fault}", config.store.address),
                 )
             })?)
@@ -196,37 +176,8 @@ fn show(life: &Lifecycle, api: &ApiLayer<Store, StoreKeyring>, keys: StoreKeyrin
     );
 }
 
-fn fault_at(config: &Config, line: usize, fault: &impl Display) -> ConfigError {
-    ConfigError::new(&config.file, line, fault.to_string())
-}
-
-fn policy(route: &Route) -> Policy {
-    let mut policy = match &route.auth {
-        Auth::Key => Policy::authenticated(),
-        Auth::Public => Policy::public(),
-        Auth::Scopes(scopes) => Policy::any_scope(scopes.iter().map(String::as_str)),
-    };
-    policy = match route.idempotency {
-        Some(Idempotency::Deduplicates) => policy.deduplicated(),
-        Some(Idempotency::Executes) => policy.idempotent(),
-        None => policy,
-    };
-    if route.require_idempotency_key {
-        policy = policy.require_idempotency_key();
-    }
-    if route.keep_client_errors {
-        policy = policy.keep_client_errors();
-    }
-    if let Some(pointer) = &route.agent {
-        policy = policy.agent(pointer.as_str());
-    }
-    if let Some(deadline) = route.deadline {
-        policy = policy.deadline(deadline);
-    }
-    if let Some(bytes) = route.body_max {
-        policy = policy.body_max(bytes);
-    }
-    policy
+fn fault_at(place: &Place, fault: &impl Display) -> ConfigError {
+    ConfigError::at(place, fault.to_string())
 }
 
 fn assertion(identity: &Identity, sources: &Sources) -> AssertLayer {
@@ -246,44 +197,3 @@ fn secret(identity: &Identity, sources: &Sources) -> Secret {
 
 /// A disk that takes longer does not hold up the end of the process.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_that_cannot_be_names_its_line() {
-        for (given, want) in [
-            (
-                "",
-                "c.toml:1: there is no [[route]], so every request would be answered 404",
-            ),
-            (
-                "[[route]]\nmatch = 'get /'",
-                "c.toml:3: route \"get /\": \"get\" is not a method; write it in capitals, or '*' for all",
-            ),
-            (
-                "[[route]]\nmatch = 'GET /a'\n[[route]]\nmatch = 'GET /a'",
-                "c.toml:5: route \"GET /a\": this method and path have a route already",
-            ),
-        ] {
-            let text = format!("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n{given}");
-            let config = Config::parse("c.toml", &text).unwrap();
-            assert_eq!(routes(&config).unwrap_err().to_string(), want);
-        }
-    }
-
-    #[test]
-    fn a_route_says_what_its_policy_asks() {
-        let text = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n[[route]]\nmatch = 'POST /a'\nscope = ['a:b', 'a:c']\nidempotency = 'deduplicates'\nrequire_idempotency_key = true\nkeep_client_errors = true\nagent = '/id'\ndeadline = '15s'\nbody_max = '4MB'";
-        let config = Config::parse("c.toml", text).unwrap();
-        let want = Policy::any_scope(["a:b", "a:c"])
-            .deduplicated()
-            .require_idempotency_key()
-            .keep_client_errors()
-            .agent("/id")
-            .deadline(Duration::from_secs(15))
-            .body_max(4 << 20);
-        assert_eq!(policy(&config.routes[0]), want);
-    }
-}

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::error::ConfigError;
-use super::value::Section;
+use super::schema::{self, Kind, Row};
+use super::section::Section;
 
 /// How long each part of the end may take. A pod's `terminationGracePeriodSeconds` must
 /// exceed the sum.
@@ -22,18 +22,28 @@ pub struct Drain {
 // === impl Drain ===
 
 impl Drain {
-    pub(super) fn parse(mut section: Section<'_>) -> Result<Self, ConfigError> {
+    /// What editors are told.
+    pub(super) const ROWS: &[Row] = &[
+        Row::may(
+            "lag",
+            Kind::Duration(0, schema::HOUR),
+            "How long connections are still taken after readiness is off; 5s by default.",
+        ),
+        Row::may(
+            "max",
+            Kind::Duration(0, schema::HOUR),
+            "How long running requests and detached work may then take; 30s by default.",
+        ),
+    ];
+
+    pub(super) fn parse(section: &mut Section<'_>) -> Self {
         let bounds = Duration::ZERO..=Duration::from_secs(3600);
-        let mut duration = |key, default| match section.take(key) {
-            Some(entry) => entry.duration(bounds.clone()),
-            None => Ok(default),
-        };
-        let drain = Self {
-            lag: duration("lag", Self::default().lag)?,
-            max: duration("max", Self::default().max)?,
-        };
-        section.finish()?;
-        Ok(drain)
+        let mut duration =
+            |key, default| section.or(key, default, |entry| entry.duration(bounds.clone()));
+        Self {
+            lag: duration("lag", Self::default().lag),
+            max: duration("max", Self::default().max),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::error::ConfigError;
-use super::value::Section;
+use super::schema::{self, Kind, Row};
+use super::section::Section;
 
 /// Which of several services get requests. Of one service alone nothing is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,40 +26,52 @@ pub struct Health {
 // === impl Health ===
 
 impl Health {
+    /// What editors are told.
+    pub(super) const ROWS: &[Row] = &[
+        Row::may(
+            "path",
+            Kind::Like("^/", "/readyz"),
+            "What is asked for with GET; by default a connection is made, and nothing is asked.",
+        ),
+        Row::may(
+            "interval",
+            Kind::Duration(10, schema::HOUR),
+            "Between two looks at a service; 5s by default.",
+        ),
+        Row::may(
+            "timeout",
+            Kind::Duration(10, schema::HOUR),
+            "How long a look may take; 1s by default.",
+        ),
+        Row::may(
+            "failures",
+            Kind::Whole(1, 1000),
+            "Failures in a row after which a service is left out; 3 by default.",
+        ),
+        Row::may(
+            "rest",
+            Kind::Duration(10, schema::HOUR),
+            "How long it is then left out; 10s by default.",
+        ),
+    ];
+
     /// The section, which stands beside a list of services and beside no other.
-    pub(super) fn parse(mut section: Section<'_>, is_list: bool) -> Result<Self, ConfigError> {
-        let default = Self::default();
-        let bounds = Duration::from_millis(10)..=Duration::from_secs(3600);
-        let path = section.take("path");
-        let mut is_empty = path.is_none();
-        let mut duration = |key, default| match section.take(key) {
-            Some(entry) => {
-                is_empty = false;
-                entry.duration(bounds.clone())
-            }
-            None => Ok(default),
-        };
-        let health = Self {
-            path: match path {
-                Some(entry) => Some(entry.text(target)?),
-                None => None,
-            },
-            interval: duration("interval", default.interval)?,
-            timeout: duration("timeout", default.timeout)?,
-            rest: duration("rest", default.rest)?,
-            failures: match section.take("failures") {
-                Some(entry) => {
-                    is_empty = false;
-                    entry.whole(1..=1000)?
-                }
-                None => default.failures,
-            },
-        };
-        if !is_list && !is_empty {
-            return Err(section.fault("there is one 'upstream' alone, which is never left out"));
+    pub(super) fn parse(section: &mut Section<'_>, is_list: bool) -> Self {
+        if !is_list && !section.is_empty() {
+            section.fault("there is one 'upstream' alone, which is never left out");
         }
-        section.finish()?;
-        Ok(health)
+        let default = Self::default();
+        let path = section.maybe("path", |entry| entry.word(target));
+        let bounds = Duration::from_millis(10)..=Duration::from_secs(3600);
+        let mut duration =
+            |key, default| section.or(key, default, |entry| entry.duration(bounds.clone()));
+        Self {
+            path,
+            interval: duration("interval", default.interval),
+            timeout: duration("timeout", default.timeout),
+            rest: duration("rest", default.rest),
+            failures: section.or("failures", default.failures, |entry| entry.whole(1..=1000)),
+        }
     }
 }
 

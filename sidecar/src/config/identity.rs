@@ -1,10 +1,10 @@
 //! `[identity]`: the secret with which assertions to the service are signed.
 
+use super::entry::Entry;
+use super::error::Fault;
+use super::schema::{Kind, Row};
+use super::section::Section;
 use std::fmt;
-use std::path::Path;
-
-use super::error::ConfigError;
-use super::value::{Entry, Section};
 
 /// What the sidecar and the service behind it share.
 #[derive(Clone, Default)]
@@ -17,21 +17,26 @@ pub struct Identity {
 // === impl Identity ===
 
 impl Identity {
-    pub(super) fn parse(mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
-        let (text, file) = (section.take("secret"), section.take("secret_file"));
-        let secret = match (text, file) {
-            (Some(_), Some(file)) => {
-                return Err(file.withheld("give 'secret' or 'secret_file', not both"));
-            }
-            (Some(entry), None) => {
-                let short = entry.withheld(TOO_SHORT);
-                Some(long_enough(entry.secret()?, short)?)
-            }
-            (None, Some(entry)) => Some(read(&entry, folder)?),
-            (None, None) => None,
-        };
-        section.finish()?;
-        Ok(Self { secret })
+    /// What editors are told.
+    pub(super) const ROWS: &[Row] = &[
+        Row::may(
+            "secret",
+            Kind::Text,
+            "The secret, 32 bytes or more; better in a file of its own.",
+        ),
+        Row::may("secret_file", Kind::Text, "The file of the secret."),
+    ];
+
+    pub(super) fn parse(section: &mut Section<'_>) -> Self {
+        let is_said_twice = section.has("secret") && section.has("secret_file");
+        let text = section.maybe("secret", |entry| long_enough(entry, entry.secret()?));
+        let file = section.maybe("secret_file", |entry| match is_said_twice {
+            true => Err(entry.withheld("give 'secret' or 'secret_file', not both")),
+            false => read(entry),
+        });
+        Self {
+            secret: text.or(file),
+        }
     }
 }
 
@@ -44,21 +49,17 @@ impl fmt::Debug for Identity {
     }
 }
 
-fn read(entry: &Entry<'_>, folder: &Path) -> Result<String, ConfigError> {
-    let Some(file) = entry.path() else {
-        return Err(entry.refused("the path of a file"));
-    };
-    let text = std::fs::read_to_string(folder.join(file))
-        .map_err(|cause| entry.refused(format!("a file that can be read ({cause})")))?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    long_enough(text.to_owned(), entry.withheld(TOO_SHORT))
+fn read(entry: &Entry<'_>) -> Result<String, Fault> {
+    let text = String::from_utf8(entry.read()?);
+    let text = text.map_err(|_| entry.refused("a file of text in UTF-8"))?;
+    long_enough(entry, text.trim_end_matches(['\r', '\n']))
 }
 
-fn long_enough(secret: String, short: ConfigError) -> Result<String, ConfigError> {
+fn long_enough(entry: &Entry<'_>, secret: &str) -> Result<String, Fault> {
     if secret.len() < SECRET_MIN {
-        return Err(short);
+        return Err(entry.withheld(TOO_SHORT));
     }
-    Ok(secret)
+    Ok(secret.to_owned())
 }
 
 /// As long as the digest of HMAC-SHA-256 (RFC 7518 §3.2).

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use vestibule::api_key::{KeyFormat, Pepper, Peppers};
 
-use super::error::ConfigError;
-use super::value::{Entry, Section};
+use super::entry::Entry;
+use super::error::Fault;
+use super::schema::{Kind, Row};
+use super::section::Section;
 
 /// Where key records come from, and how keys look.
 #[derive(Clone, Debug, Default)]
@@ -37,28 +39,61 @@ pub enum KeySource {
 // === impl Keys ===
 
 impl Keys {
-    pub(super) fn parse(mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
-        let source = match section.take("source") {
-            Some(entry) => entry.text(|text| KeySource::parse(text, folder))?,
-            None => KeySource::None,
-        };
-        let brand = match section.take("brand") {
-            Some(entry) => Some(entry.text(brand)?),
-            None => None,
-        };
-        let mut flag = |key| section.take(key).map_or(Ok(false), Entry::flag);
-        let (opaque, separate_codes) = (flag("opaque")?, flag("separate_codes")?);
-        let peppers = section.sections("pepper", "[[keys.pepper]]")?;
-        let peppers = peppers.into_iter().map(|pepper| read(pepper, folder));
-        let peppers = peppers.collect::<Result<Vec<_>, _>>()?;
-        section.finish()?;
-        Ok(Self {
+    /// What editors are told.
+    pub(super) const ROWS: &[Row] = &[
+        Row::may(
+            "source",
+            Kind::Text,
+            "The path of a file of key records, which is watched, or store. Without it no key is good.",
+        ),
+        Row::may(
+            "brand",
+            Kind::Like("^[a-z0-9]{1,16}$", "mk"),
+            "The first part of a key, mk in mk_live_…; any by default.",
+        ),
+        Row::may(
+            "opaque",
+            Kind::Flag,
+            "Whether keys of another make are taken too, 16 to 256 visible characters; false by default.",
+        ),
+        Row::may(
+            "separate_codes",
+            Kind::Flag,
+            "Whether revoked and expired keys are refused under codes of their own; false by default.",
+        ),
+    ];
+
+    /// Of `[[keys.pepper]]`.
+    pub(super) const PEPPER: &[Row] = &[
+        Row::must(
+            "id",
+            Kind::Like("^[!-~]{1,64}$", "1"),
+            "The name that stands beside its digests.",
+        ),
+        Row::may(
+            "file",
+            Kind::Text,
+            "The file of its secret, 16 bytes or more.",
+        ),
+        Row::may(
+            "env",
+            Kind::Text,
+            "The variable of the environment with its secret, in the place of a file.",
+        ),
+    ];
+
+    pub(super) fn parse(section: &mut Section<'_>) -> Self {
+        let folder = section.folder();
+        let source = section.or("source", KeySource::None, |entry| {
+            entry.word(|text| KeySource::parse(text, folder))
+        });
+        Self {
             source,
-            brand,
-            opaque,
-            separate_codes,
-            peppers: Peppers::new(peppers),
-        })
+            brand: section.maybe("brand", |entry| entry.word(brand)),
+            opaque: section.or("opaque", false, Entry::flag),
+            separate_codes: section.or("separate_codes", false, Entry::flag),
+            peppers: Peppers::new(section.each("pepper", "[[keys.pepper]]", pepper)),
+        }
     }
 
     /// The keys that are taken.
@@ -84,39 +119,42 @@ impl KeySource {
 }
 
 /// A pepper, whose secret stands in a file or in the environment, never here.
-fn read(mut section: Section<'_>, folder: &Path) -> Result<Pepper, ConfigError> {
-    let id = section.require("id", "the name that stands beside its digests")?;
-    let (file, env) = (section.take("file"), section.take("env"));
-    let (entry, secret) = match (file, env) {
-        (Some(file), None) => {
-            let path = file.path().map(|path| folder.join(path));
-            let path = path.ok_or_else(|| file.refused("the path of a file"))?;
-            let secret = std::fs::read(path)
-                .map_err(|cause| file.refused(format!("a file that can be read ({cause})")))?;
-            (file, secret)
+fn pepper(section: &mut Section<'_>) -> Option<Pepper> {
+    let (has_file, has_env) = (section.has("file"), section.has("env"));
+    let id = section.must("id", "the name that stands beside its digests", |entry| {
+        if !has_file && !has_env {
+            return Err(entry.withheld("its secret is missing; give 'file' or 'env'"));
         }
-        (None, Some(env)) => {
-            let name = env.path().unwrap_or_default();
-            let secret = std::env::var(name);
-            let secret = secret.map_err(|_| env.refused("a variable of the environment"))?;
-            (env, secret.into_bytes())
+        entry.word(id)
+    });
+    // A pepper that is too short is told of beside its secret, whatever it is called.
+    let named = id.as_deref().unwrap_or("1");
+    let in_file = section.maybe("file", |entry| match has_env {
+        true => Err(entry.withheld("give 'file' or 'env', not both")),
+        false => strong(entry, named, &entry.read()?),
+    });
+    let in_env = section.maybe("env", |entry| {
+        if has_file {
+            return Ok(None);
         }
-        (Some(entry), Some(_)) => {
-            return Err(entry.withheld("give 'file' or 'env', not both"));
-        }
-        (None, None) => return Err(id.withheld("its secret is missing; give 'file' or 'env'")),
-    };
-    let id = id.text(|id| match id {
-        id if (1..=ID_MAX).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_graphic()) =>
-        {
-            Ok(id.to_owned())
-        }
-        _ => Err("1 to 64 visible ASCII characters"),
-    })?;
-    section.finish()?;
+        let secret = entry.word(|name| std::env::var(name).map_err(|_| ENV))?;
+        strong(entry, named, secret.as_bytes()).map(Some)
+    });
+    let pepper = in_file.or_else(|| in_env.flatten());
+    id.and(pepper)
+}
+
+fn strong(entry: &Entry<'_>, id: &str, secret: &[u8]) -> Result<Pepper, Fault> {
     let pepper = Pepper::new(id, secret.trim_ascii_end());
     pepper.map_err(|weak| entry.withheld(&weak.to_string()))
+}
+
+fn id(text: &str) -> Result<String, &'static str> {
+    let is_id =
+        (1..=ID_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_id
+        .then(|| text.to_owned())
+        .ok_or("1 to 64 visible ASCII characters")
 }
 
 fn brand(text: &str) -> Result<String, &'static str> {
@@ -124,6 +162,8 @@ fn brand(text: &str) -> Result<String, &'static str> {
         .then(|| text.to_owned())
         .ok_or("1 to 16 lower-case letters and digits")
 }
+
+const ENV: &str = "a variable of the environment";
 
 /// That of the schema of key records.
 const ID_MAX: usize = 64;

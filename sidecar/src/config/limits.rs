@@ -1,7 +1,7 @@
 //! `[limits]`: what one sidecar holds at a time, and what one request may bring.
 
-use super::error::ConfigError;
-use super::value::Section;
+use super::schema::{Kind, Row};
+use super::section::Section;
 
 /// Numbers past which a connection or a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,52 +36,86 @@ pub struct Limits {
 // === impl Limits ===
 
 impl Limits {
-    pub(super) fn parse(mut section: Section<'_>) -> Result<Self, ConfigError> {
+    /// What editors are told.
+    pub(super) const ROWS: &[Row] = &[
+        Row::may(
+            "per_minute",
+            Kind::Whole(1, 1_000_000),
+            "Requests that a caller has where its key says nothing; 60 by default.",
+        ),
+        Row::may(
+            "connections",
+            Kind::Whole(1, 1_000_000),
+            "Connections at a time; one more is closed at once. 10000 by default.",
+        ),
+        Row::may(
+            "requests",
+            Kind::Whole(1, 1_000_000),
+            "Requests under way to the service at a time; one more is answered 503. 1024 by default.",
+        ),
+        Row::may(
+            "idle_upstream",
+            Kind::Whole(0, 100_000),
+            "Connections to the service that are kept for the next request; 128 by default.",
+        ),
+        Row::may(
+            "head_max",
+            Kind::Size(8 << 10, 1 << 20),
+            "Bytes of a request's head; 16KB by default.",
+        ),
+        Row::may(
+            "headers_max",
+            Kind::Whole(10, 1000),
+            "Fields in a request's head; 100 by default.",
+        ),
+        Row::may(
+            "buffer",
+            Kind::Size(1 << 20, 1 << 40),
+            "Bytes of all bodies that are held at a time; one more is answered 503. 64MB by default.",
+        ),
+        Row::may(
+            "streams",
+            Kind::Whole(1, 10_000),
+            "Requests at a time on one HTTP/2 connection; 128 by default.",
+        ),
+        Row::may(
+            "failed_auth_per_minute",
+            Kind::Whole(0, 60_000),
+            "Failed authentications of one address, after which it waits; 30 by default, 0 for as many as it likes.",
+        ),
+    ];
+
+    pub(super) fn parse(section: &mut Section<'_>) -> Self {
         let default = Self::default();
-        let limits = Self {
-            per_minute: match section.take("per_minute") {
-                Some(entry) => entry.whole(1..=1_000_000)?,
-                None => default.per_minute,
-            },
-            connections: match section.take("connections") {
-                Some(entry) => entry.whole(1..=1_000_000)?,
-                None => default.connections,
-            },
-            requests: match section.take("requests") {
-                Some(entry) => entry.whole(1..=1_000_000)?,
-                None => default.requests,
-            },
-            idle_upstream: match section.take("idle_upstream") {
-                Some(entry) => entry.whole(0..=100_000)?,
-                None => default.idle_upstream,
-            },
-            head_max: match section.take("head_max") {
-                Some(entry) => {
-                    usize::try_from(entry.size(HEAD_MAX_LEAST..=1 << 20)?).expect("at most 1 MiB")
-                }
-                None => default.head_max,
-            },
-            headers_max: match section.take("headers_max") {
-                Some(entry) => entry.whole(10..=1000)?,
-                None => default.headers_max,
-            },
-            buffer: match section.take("buffer") {
-                Some(entry) => {
-                    usize::try_from(entry.size(1 << 20..=1 << 40)?).expect("at most 1 TiB")
-                }
-                None => default.buffer,
-            },
-            streams: match section.take("streams") {
-                Some(entry) => entry.whole(1..=10_000)?,
-                None => default.streams,
-            },
-            failed_auth_per_minute: match section.take("failed_auth_per_minute") {
-                Some(entry) => entry.whole(0..=60_000)?,
-                None => default.failed_auth_per_minute,
-            },
-        };
-        section.finish()?;
-        Ok(limits)
+        Self {
+            per_minute: section.or("per_minute", default.per_minute, |entry| {
+                entry.whole(1..=1_000_000)
+            }),
+            connections: section.or("connections", default.connections, |entry| {
+                entry.whole(1..=1_000_000)
+            }),
+            requests: section.or("requests", default.requests, |entry| {
+                entry.whole(1..=1_000_000)
+            }),
+            idle_upstream: section.or("idle_upstream", default.idle_upstream, |entry| {
+                entry.whole(0..=100_000)
+            }),
+            head_max: section.or("head_max", default.head_max, |entry| {
+                entry.bytes(HEAD_MAX_LEAST..=1 << 20)
+            }),
+            headers_max: section.or("headers_max", default.headers_max, |entry| {
+                entry.whole(10..=1000)
+            }),
+            buffer: section.or("buffer", default.buffer, |entry| {
+                entry.bytes(1 << 20..=1 << 40)
+            }),
+            streams: section.or("streams", default.streams, |entry| entry.whole(1..=10_000)),
+            failed_auth_per_minute: section.or(
+                "failed_auth_per_minute",
+                default.failed_auth_per_minute,
+                |entry| entry.whole(0..=60_000),
+            ),
+        }
     }
 }
 
@@ -102,4 +136,4 @@ impl Default for Limits {
 }
 
 /// hyper's read buffer takes no less.
-const HEAD_MAX_LEAST: u64 = 8 << 10;
+const HEAD_MAX_LEAST: usize = 8 << 10;

@@ -26,45 +26,69 @@
 //! ```
 //!
 //! Durations read `"250ms"`, `"15s"`, `"5m"`; sizes read `"512KB"`, `"4MB"` (of 1024).
-//! A key that nobody knows is refused, so that a misspelt one is never without effect.
-//! Files are named relative to the folder of the configuration.
+//! A key that nobody knows is refused, so that a misspelt one is never without effect; every
+//! fault is found at once. Files are named relative to the folder of the configuration.
+//!
+//! # Louder than the file
+//!
+//! Each key may stand in the environment, `VESTIBULE__LIMITS__PER_MINUTE=120`, and in a flag of
+//! `vestibule serve` and `check`, `--set limits.per_minute=120`. A flag is heard over the
+//! environment, and that over the file ([`Louder`]).
+//!
+//! # Before it is used
+//!
+//! `vestibule check FILE` prints what is wrong, and what is allowed and seldom meant;
+//! `--replicas N` judges it as the configuration of several. [`schema`] is the JSON Schema for
+//! editors, which `vestibule schema` prints; `sidecar/vestibule.schema.json` is the same. An
+//! editor that knows TOML takes it from a first line `#:schema PATH`.
 
 mod address;
-mod connections;
 mod drain;
+mod entry;
 mod error;
 mod health;
 mod identity;
 mod keys;
 mod limits;
+mod louder;
 mod proxies;
+mod reading;
+mod replicas;
 mod route;
+mod schema;
+mod section;
 mod shedding;
 mod store;
 mod timeouts;
 mod tls;
+mod unit;
+mod unwise;
 mod upgrade;
 mod upstream_tls;
-mod value;
 
 use std::path::{Path, PathBuf};
 
+use vestibule::route::Routes;
+
 pub use self::address::{Address, Target};
-use self::connections::upstreams;
 pub use self::drain::Drain;
-pub use self::error::ConfigError;
+use self::entry::Entry;
+pub use self::error::{ConfigError, Fault, Place};
 pub use self::health::Health;
 pub use self::identity::Identity;
 pub use self::keys::{KeySource, Keys};
 pub use self::limits::Limits;
+pub use self::louder::Louder;
 pub use self::proxies::{Proxies, TrustedField};
+use self::reading::Reading;
 pub use self::route::{Auth, Idempotency, Route};
+pub use self::schema::schema;
+use self::section::Section;
 pub use self::shedding::Shedding;
 pub use self::store::Store;
 pub use self::timeouts::Timeouts;
 pub use self::tls::Tls;
 pub use self::upstream_tls::UpstreamTls;
-use self::value::{Entry, Source};
 
 /// Everything that a sidecar is told.
 #[derive(Clone, Debug)]
@@ -85,6 +109,9 @@ pub struct Config {
     /// `counters`: where requests are counted, if not in the store: a Redis beside a
     /// `postgres://` store, which otherwise counts in memory.
     pub counters: Option<Store>,
+    /// `replicas`: how many sidecars at most have this configuration at a time; 1 by default.
+    /// More than one need a store that they share.
+    pub replicas: u32,
     /// `upgrade_sock`: the path of a Unix socket on which this process hands its listening
     /// sockets over to one that is started with `--upgrade`; none by default. It needs a
     /// store that two processes may share.
@@ -139,23 +166,28 @@ pub enum ErrorFormat {
 // === impl Config ===
 
 impl Config {
-    /// Reads a file. `VESTIBULE__STORE` in the environment, the address of a store, takes the
-    /// place of the file's.
+    /// Reads a file, under what the environment says.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names file, line, key, the value found and what is allowed.
+    /// [`ConfigError`] has every fault, each with file, line, key, the value found and what is
+    /// allowed.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        Self::read_under(file, &Louder::environment())
+    }
+
+    /// Reads a file, under what is louder.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_under(file: impl AsRef<Path>, louder: &Louder) -> Result<Self, ConfigError> {
         let file = file.as_ref();
         let text = std::fs::read_to_string(file).map_err(|cause| {
-            ConfigError::new(file, 1, format!("the file cannot be read: {cause}"))
+            let text = format!("the file cannot be read: {cause}");
+            ConfigError::at(&Place::file(file), text)
         })?;
-        let mut config = Self::parse(file, &text)?;
-        // An address may hold a password, which has no place in a file that many may read.
-        if let Ok(address) = std::env::var(STORE) {
-            config.store = Store::named(address, file);
-        }
-        Ok(config)
+        Self::parse_under(file, &text, louder)
     }
 
     /// Parses the text of a file.
@@ -164,76 +196,115 @@ impl Config {
     ///
     /// As [`read`](Self::read).
     pub fn parse(file: impl AsRef<Path>, text: &str) -> Result<Self, ConfigError> {
+        Self::parse_under(file, text, &Louder::default())
+    }
+
+    /// Parses the text of a file, under what is louder.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn parse_under(
+        file: impl AsRef<Path>,
+        text: &str,
+        louder: &Louder,
+    ) -> Result<Self, ConfigError> {
         let file = file.as_ref();
-        let folder = file.parent().unwrap_or_else(|| Path::new(""));
-        let mut top = Source { file, text }.parse()?;
-        let listen = top.require("listen", "an address like \"0.0.0.0:8080\"")?;
-        let listen = listen.text(Address::parse)?;
-        let upstream = top.require("upstream", "a service like \"127.0.0.1:9000\"")?;
-        let (first, more_upstreams) = upstreams(upstream)?;
-        let mut config = Self {
+        let reading = Reading::new(file.parent().unwrap_or_else(|| Path::new("")));
+        let config = reading.top(file, text, louder).and_then(|mut top| {
+            let config = Self::take(file, &mut top);
+            top.end();
+            config
+        });
+        reading.outcome(config)
+    }
+
+    fn take(file: &Path, top: &mut Section<'_>) -> Option<Self> {
+        let listen = top.must("listen", "an address like \"0.0.0.0:8080\"", |entry| {
+            entry.word(Address::parse)
+        });
+        let upstreams = top.must("upstream", "a service like \"127.0.0.1:9000\"", upstreams);
+        // What goes with services is not judged where nobody knows them.
+        let is_list = upstreams.as_ref().is_none_or(|all| all.len() > 1);
+        let is_tls = |target: &Target| matches!(target, Target::Tls(_));
+        let is_https = upstreams.as_ref().map(|all| all.iter().any(is_tls));
+        let mut upstreams = upstreams.unwrap_or_default().into_iter();
+        let first = upstreams.next();
+        let store = top.or("store", Store::beside(file), Store::parse);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Some(Self {
             file: file.to_owned(),
-            listen,
-            upstream: first,
-            more_upstreams,
-            admin: match top.take("admin") {
-                Some(entry) => admin(entry)?,
-                None => Vec::new(),
-            },
-            store: match top.take("store") {
-                Some(entry) => Store::parse(entry, folder)?,
-                None => Store::beside(folder),
-            },
-            upgrade_sock: None,
-            health: Health::default(),
-            shedding: Shedding::default(),
-            proxies: Proxies::default(),
-            tls: None,
-            upstream_http2: None,
-            upstream_tls: None,
-            counters: match top.take("counters") {
-                Some(entry) => Some(Store::parse(entry, folder)?),
-                None => None,
-            },
-            error_format: match top.take("error_format") {
-                Some(entry) => entry.text(ErrorFormat::parse)?,
-                None => ErrorFormat::default(),
-            },
-            threads: match top.take("threads") {
-                Some(entry) => entry.whole(1..=THREADS_MAX)?,
-                None => std::thread::available_parallelism().map_or(1, usize::from),
-            },
-            http2: match top.take("http2") {
-                Some(entry) => entry.flag()?,
-                None => true,
-            },
-            keys: Keys::parse(top.section("keys", "[keys]")?, folder)?,
-            identity: Identity::parse(top.section("identity", "[identity]")?, folder)?,
-            limits: Limits::parse(top.section("limits", "[limits]")?)?,
-            timeouts: Timeouts::parse(top.section("timeouts", "[timeouts]")?)?,
-            drain: Drain::parse(top.section("drain", "[drain]")?)?,
-            routes: top
-                .sections("route", "[[route]]")?
-                .into_iter()
-                .map(Route::parse)
-                .collect::<Result<_, _>>()?,
-        };
-        config.read_connections(&mut top, folder)?;
-        top.finish()?;
-        Ok(config)
+            upstream_http2: top.maybe("upstream_http2", Entry::flag),
+            admin: top.or("admin", Vec::new(), admin),
+            replicas: top.or("replicas", 1, |entry| replicas::parse(entry, &store)),
+            upgrade_sock: top.maybe("upgrade_sock", |entry| upgrade::parse(entry, &store)),
+            store,
+            counters: top.maybe("counters", Store::parse),
+            error_format: top.or("error_format", ErrorFormat::default(), |entry| {
+                entry.word(ErrorFormat::parse)
+            }),
+            threads: top.or("threads", threads, |entry| entry.whole(1..=THREADS_MAX)),
+            http2: top.or("http2", true, Entry::flag),
+            proxies: Proxies::parse(top),
+            tls: top.within("tls", "[tls]", Tls::parse),
+            upstream_tls: top.within("upstream_tls", "[upstream_tls]", |section| {
+                UpstreamTls::parse(section, is_https)
+            }),
+            keys: top.within("keys", "[keys]", Keys::parse),
+            identity: top.within("identity", "[identity]", Identity::parse),
+            limits: top.within("limits", "[limits]", Limits::parse),
+            timeouts: top.within("timeouts", "[timeouts]", Timeouts::parse),
+            health: top.within("health", "[health]", |section| {
+                Health::parse(section, is_list)
+            }),
+            shedding: top.within("shedding", "[shedding]", Shedding::parse),
+            drain: top.within("drain", "[drain]", Drain::parse),
+            routes: routes(top),
+            // Last, so that everything else has been judged where one of them is missing.
+            listen: listen?,
+            upstream: first?,
+            more_upstreams: upstreams.collect(),
+        })
     }
 }
 
 /// One address, or several: a port for probes and metrics, a socket for commands.
-fn admin(entry: Entry<'_>) -> Result<Vec<Address>, ConfigError> {
+fn admin(entry: &Entry<'_>) -> Result<Vec<Address>, Fault> {
     const WANTED: &str = "an address like \"127.0.0.1:9090\" or \"unix:/run/vestibule/admin.sock\", or a list of them";
-    let most = entry.withheld("at most 8 addresses are expected");
     let addresses = entry.strings(|text| Address::parse(text).is_ok(), WANTED)?;
     if addresses.len() > ADMIN_MAX {
-        return Err(most);
+        return Err(entry.refused(format!("at most {ADMIN_MAX} addresses")));
     }
     let parsed = addresses.iter().map(|text| Address::parse(text));
     Ok(parsed.map(|one| one.expect("it was judged")).collect())
+}
+
+/// One service or a list of them.
+fn upstreams(entry: &Entry<'_>) -> Result<Vec<Target>, Fault> {
+    let texts = entry.strings(|text| Target::parse(text).is_ok(), Target::WANTED)?;
+    let targets = texts.iter().filter_map(|text| Target::parse(text).ok());
+    Ok(targets.collect())
+}
+
+/// The routes that can be beside those before them.
+fn routes(top: &mut Section<'_>) -> Vec<Route> {
+    if top.is_void("route") {
+        top.fault("there is no [[route]], so every request would be answered 404");
+    }
+    let mut table = Routes::default();
+    top.each("route", "[[route]]", |section| {
+        let route = Route::parse(section)?;
+        match table.clone().with(&route.pattern, route.policy()) {
+            Ok(entered) => {
+                table = entered;
+                Some(route)
+            }
+            Err(fault) => {
+                section.note(fault.to_string());
+                None
+            }
+        }
+    })
 }
 
 // === impl ErrorFormat ===
@@ -250,9 +321,6 @@ impl ErrorFormat {
 
 /// As many sockets as one process hands over to the next, beside that of clients.
 pub(crate) const ADMIN_MAX: usize = 8;
-
-/// The variable whose value takes the place of the file's `store`.
-const STORE: &str = "VESTIBULE__STORE";
 
 /// More workers than any pod has processors are a slip of the pen.
 const THREADS_MAX: usize = 1024;

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::error::ConfigError;
-use super::value::Section;
+use super::section::Section;
 use crate::network::Network;
 
 /// The proxies in front of the sidecar.
@@ -32,26 +31,24 @@ pub enum TrustedField {
 // === impl Proxies ===
 
 impl Proxies {
-    pub(super) fn parse(top: &mut Section<'_>) -> Result<Self, ConfigError> {
-        let named = match top.take("trusted_proxies") {
-            Some(entry) => entry.strings(
+    /// Out of the keys at the top.
+    pub(super) fn parse(top: &mut Section<'_>) -> Self {
+        let named = top.or("trusted_proxies", Vec::new(), |entry| {
+            entry.strings(
                 |text| is_unix(text) || Network::parse(text).is_some(),
                 PROXIES,
-            )?,
-            None => Vec::new(),
-        };
-        let field = match top.take("trusted_field") {
-            Some(entry) => entry.text(TrustedField::parse)?,
-            None => TrustedField::default(),
-        };
-        Ok(Self {
+            )
+        });
+        Self {
             networks: named
                 .iter()
                 .filter_map(|text| Network::parse(text))
                 .collect(),
             unix: named.iter().any(|text| is_unix(text)),
-            field,
-        })
+            field: top.or("trusted_field", TrustedField::default(), |entry| {
+                entry.word(TrustedField::parse)
+            }),
+        }
     }
 
     /// Whether this address, or none on a Unix socket, is believed.

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use super::error::ConfigError;
-use super::value::Section;
+use vestibule::route::Policy;
+
+use super::entry::Entry;
+use super::error::Place;
+use super::schema::{self, Kind, Row};
+use super::section::Section;
 
 /// One route. What matches none is authenticated, then answered 404.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The line on which it begins, for faults that are found later.
-    pub line: usize,
+    /// Where it begins, for faults that are found later.
+    pub place: Place,
     /// `match`: `METHOD /path`, with `*` for any method, `{name}` for any segment and
     /// `{a,b}` for either word.
     pub pattern: String,
@@ -53,61 +57,120 @@ pub enum Idempotency {
 // === impl Route ===
 
 impl Route {
-    pub(super) fn parse(mut section: Section<'_>) -> Result<Self, ConfigError> {
+    /// What editors are told.
+    pub(super) const ROWS: &[Row] = &[
+        Row::must(
+            "match",
+            Kind::Like("^(\\*|[A-Z]+) /", "POST /v1/charges"),
+            "METHOD /path, with * for any method, {name} for any segment and {a,b} for either word.",
+        ),
+        Row::may(
+            "scope",
+            Kind::Several("^[^ :\"\\\\]+:[^ \"\\\\]+$", "charges:write"),
+            "A key with this scope; of several one will do.",
+        ),
+        Row::may(
+            "auth",
+            Kind::Word(&["key", "none"]),
+            "key: any good key, which is the default; none: the route is public.",
+        ),
+        Row::may(
+            "idempotency",
+            Kind::Word(&["executes", "deduplicates"]),
+            "What the service does with a repetition; by default the Idempotency-Key is not honoured.",
+        ),
+        Row::may(
+            "require_idempotency_key",
+            Kind::Flag,
+            "Whether a POST without an Idempotency-Key is refused; false by default.",
+        ),
+        Row::may(
+            "keep_client_errors",
+            Kind::Flag,
+            "Whether a 4xx of the service is kept too; false by default.",
+        ),
+        Row::may(
+            "agent",
+            Kind::Like("^/", "/agent_id"),
+            "Where in the JSON body the agent is named, as a JSON pointer.",
+        ),
+        Row::may(
+            "deadline",
+            Kind::Duration(1, schema::DAY),
+            "How long the service may take; 30s by default.",
+        ),
+        Row::may(
+            "body_max",
+            Kind::Size(0, 1 << 40),
+            "Bytes of a body; 1MB by default.",
+        ),
+    ];
+
+    pub(super) fn parse(section: &mut Section<'_>) -> Option<Self> {
+        let pattern = section.must("match", "a pattern like \"POST /v1/charges\"", |entry| {
+            entry.word(|text| Ok::<_, &str>(text.to_owned()))
+        });
+        let deadlines = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
         let route = Self {
-            line: section.line(),
-            pattern: section
-                .require("match", "a pattern like \"POST /v1/charges\"")?
-                .string()?,
-            auth: Auth::parse(&mut section)?,
-            idempotency: match section.take("idempotency") {
-                Some(entry) => Some(entry.text(Idempotency::parse)?),
-                None => None,
-            },
-            require_idempotency_key: match section.take("require_idempotency_key") {
-                Some(entry) => entry.flag()?,
-                None => false,
-            },
-            keep_client_errors: match section.take("keep_client_errors") {
-                Some(entry) => entry.flag()?,
-                None => false,
-            },
-            agent: match section.take("agent") {
-                Some(entry) => Some(entry.text(pointer)?),
-                None => None,
-            },
-            deadline: match section.take("deadline") {
-                Some(entry) => Some(
-                    entry.duration(Duration::from_millis(1)..=Duration::from_secs(24 * 3600))?,
-                ),
-                None => None,
-            },
-            body_max: match section.take("body_max") {
-                Some(entry) => Some(entry.size(0..=BODY_MAX_MOST)?),
-                None => None,
-            },
+            place: section.place(),
+            pattern: pattern.clone().unwrap_or_default(),
+            auth: Auth::parse(section),
+            idempotency: section.maybe("idempotency", |entry| entry.word(Idempotency::parse)),
+            require_idempotency_key: section.or("require_idempotency_key", false, Entry::flag),
+            keep_client_errors: section.or("keep_client_errors", false, Entry::flag),
+            agent: section.maybe("agent", |entry| entry.word(pointer)),
+            deadline: section.maybe("deadline", |entry| entry.duration(deadlines)),
+            body_max: section.maybe("body_max", |entry| entry.size(0..=BODY_MAX_MOST)),
         };
-        section.finish()?;
-        Ok(route)
+        pattern.map(|_| route)
+    }
+
+    /// What the layers are told.
+    pub(crate) fn policy(&self) -> Policy {
+        let mut policy = match &self.auth {
+            Auth::Key => Policy::authenticated(),
+            Auth::Public => Policy::public(),
+            Auth::Scopes(scopes) => Policy::any_scope(scopes.iter().map(String::as_str)),
+        };
+        policy = match self.idempotency {
+            Some(Idempotency::Deduplicates) => policy.deduplicated(),
+            Some(Idempotency::Executes) => policy.idempotent(),
+            None => policy,
+        };
+        if self.require_idempotency_key {
+            policy = policy.require_idempotency_key();
+        }
+        if self.keep_client_errors {
+            policy = policy.keep_client_errors();
+        }
+        if let Some(pointer) = &self.agent {
+            policy = policy.agent(pointer.as_str());
+        }
+        if let Some(deadline) = self.deadline {
+            policy = policy.deadline(deadline);
+        }
+        if let Some(bytes) = self.body_max {
+            policy = policy.body_max(bytes);
+        }
+        policy
     }
 }
 
 // === impl Auth ===
 
 impl Auth {
-    fn parse(section: &mut Section<'_>) -> Result<Self, ConfigError> {
-        let auth = section.take("auth");
-        let scope = section.take("scope");
-        match (auth, scope) {
-            (Some(auth), Some(_)) => Err(auth.refused("no 'auth' beside 'scope'")),
-            (Some(auth), None) => auth.text(|text| match text {
+    fn parse(section: &mut Section<'_>) -> Self {
+        let has_scope = section.has("scope");
+        let auth = section.maybe("auth", |entry| match has_scope {
+            true => Err(entry.refused("no 'auth' beside 'scope'")),
+            false => entry.word(|text| match text {
                 "none" => Ok(Self::Public),
                 "key" => Ok(Self::Key),
                 _ => Err("\"none\" or \"key\""),
             }),
-            (None, Some(scope)) => Ok(Self::Scopes(scope.strings(is_scope, SCOPE)?)),
-            (None, None) => Ok(Self::Key),
-        }
+        });
+        let scopes = section.maybe("scope", |entry| entry.strings(is_scope, SCOPE));
+        scopes.map(Self::Scopes).or(auth).unwrap_or(Self::Key)
     }
 }
 
@@ -140,3 +203,24 @@ const SCOPE: &str = "a scope like \"charges:write\", or a list of them";
 
 /// 1 TiB: past this a number is a slip of the pen.
 const BODY_MAX_MOST: u64 = 1 << 40;
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::tests::MINIMAL;
+    use super::*;
+
+    #[test]
+    fn a_route_says_what_its_policy_asks() {
+        let text = "[[route]]\nmatch = 'POST /a'\nscope = ['a:b', 'a:c']\nidempotency = 'deduplicates'\nrequire_idempotency_key = true\nkeep_client_errors = true\nagent = '/id'\ndeadline = '15s'\nbody_max = '4MB'";
+        let config = Config::parse("c.toml", &format!("{MINIMAL}{text}")).unwrap();
+        let want = Policy::any_scope(["a:b", "a:c"])
+            .deduplicated()
+            .require_idempotency_key()
+            .keep_client_errors()
+            .agent("/id")
+            .deadline(Duration::from_secs(15))
+            .body_max(4 << 20);
+        assert_eq!(config.routes[0].policy(), want);
+    }
+}

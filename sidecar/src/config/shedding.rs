@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::error::ConfigError;
-use super::value::Section;
+use super::schema::{Kind, Row};
+use super::section::Section;
 
 /// When requests are answered 503 with `Retry-After` though there is room for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,26 +24,36 @@ pub struct Shedding {
 // === impl Shedding ===
 
 impl Shedding {
-    pub(super) fn parse(mut section: Section<'_>) -> Result<Self, ConfigError> {
+    /// What editors are told.
+    pub(super) const ROWS: &[Row] = &[
+        Row::may(
+            "lateness",
+            Kind::Duration(0, 60_000),
+            "How late the sidecar's own work may be, all the time; 250ms by default, 0s for ever so late.",
+        ),
+        Row::may(
+            "at_once",
+            Kind::Whole(1, 1_000_000),
+            "Requests that the service works on at a time; by default as many as limits.requests.",
+        ),
+        Row::may(
+            "wait",
+            Kind::Duration(10, 60_000),
+            "How long one more waits for its turn at most; 1s by default.",
+        ),
+    ];
+
+    pub(super) fn parse(section: &mut Section<'_>) -> Self {
         let default = Self::default();
-        let shedding = Self {
-            lateness: match section.take("lateness") {
-                Some(entry) => entry.duration(Duration::ZERO..=Duration::from_secs(60))?,
-                None => default.lateness,
-            },
-            at_once: match section.take("at_once") {
-                Some(entry) => Some(entry.whole(1..=1_000_000)?),
-                None => None,
-            },
-            wait: match section.take("wait") {
-                Some(entry) => {
-                    entry.duration(Duration::from_millis(10)..=Duration::from_secs(60))?
-                }
-                None => default.wait,
-            },
-        };
-        section.finish()?;
-        Ok(shedding)
+        Self {
+            lateness: section.or("lateness", default.lateness, |entry| {
+                entry.duration(Duration::ZERO..=Duration::from_secs(60))
+            }),
+            at_once: section.maybe("at_once", |entry| entry.whole(1..=1_000_000)),
+            wait: section.or("wait", default.wait, |entry| {
+                entry.duration(Duration::from_millis(10)..=Duration::from_secs(60))
+            }),
+        }
     }
 }
 

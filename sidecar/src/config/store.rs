@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::error::ConfigError;
-use super::value::Entry;
+use super::entry::Entry;
+use super::error::{Fault, Place};
 
 /// Where counters and records are kept.
 ///
@@ -14,48 +14,50 @@ use super::value::Entry;
 pub struct Store {
     /// The address, in which a file is named from the folder of the configuration.
     pub address: String,
-    /// The line on which it stands, for faults that are found when it is opened.
-    pub line: usize,
+    /// Where it stands, for faults that are found when it is opened.
+    pub place: Place,
 }
 
 // === impl Store ===
 
 impl Store {
-    pub(super) fn parse(entry: Entry<'_>, folder: &Path) -> Result<Self, ConfigError> {
-        let line = entry.line();
-        let address = placed(entry.string()?, folder);
-        Ok(Self { address, line })
+    pub(super) fn parse(entry: &Entry<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            address: entry.word(|text| Ok::<_, &str>(placed(text, entry.folder())))?,
+            place: entry.place(),
+        })
     }
 
     /// One that is named beside a configuration.
-    pub(super) fn named(address: String, config: &Path) -> Self {
+    pub(super) fn named(address: &str, config: &Path) -> Self {
         let folder = config.parent().unwrap_or_else(|| Path::new(""));
         Self {
             address: placed(address, folder),
-            line: 1,
+            place: Place::file(config),
         }
     }
 
     /// The one that is used where none is named.
-    pub(super) fn beside(folder: &Path) -> Self {
-        Self {
-            address: file(folder, DEFAULT),
-            line: 1,
-        }
+    pub(super) fn beside(config: &Path) -> Self {
+        Self::named(&format!("{FILE}{DEFAULT}"), config)
+    }
+
+    /// Whether one process at a time has it, and nobody else.
+    pub(crate) fn is_owned(&self) -> bool {
+        OWNED.iter().any(|kind| self.address.starts_with(kind))
     }
 }
 
 /// The address, in which a file is named from this folder.
-fn placed(address: String, folder: &Path) -> String {
+fn placed(address: &str, folder: &Path) -> String {
     match address.strip_prefix(FILE) {
-        Some(path) if !path.is_empty() => file(folder, path),
-        _ => address,
+        Some(path) if !path.is_empty() => format!("{FILE}{}", folder.join(path).display()),
+        _ => address.to_owned(),
     }
 }
 
-fn file(folder: &Path, path: &str) -> String {
-    format!("{FILE}{}", folder.join(path).display())
-}
+/// What begins the addresses of stores that one process has to itself.
+const OWNED: [&str; 2] = [FILE, "memory:"];
 
 const FILE: &str = "file:";
 

@@ -56,15 +56,15 @@ fn admin_is_one_address_or_several() {
 
 #[test]
 fn what_is_not_said_has_its_default() {
-    let config = parse("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'").unwrap();
+    let config = parse(MINIMAL).unwrap();
     assert_eq!(config.store.address, "file:etc/vestibule.redb");
-    assert_eq!(config.store.line, 1);
+    assert_eq!(config.store.place.to_string(), "etc/vestibule.toml:1");
     assert_eq!(config.error_format, ErrorFormat::Envelope);
     assert!(config.http2 && config.admin.is_empty() && config.threads >= 1);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.drain, Drain::default());
-    assert!(config.routes.is_empty() && config.identity.secret.is_none());
+    assert!(config.replicas == 1 && config.identity.secret.is_none());
 }
 
 #[test]
@@ -78,7 +78,8 @@ fn a_file_of_the_store_is_named_from_the_folder_of_the_configuration() {
     ] {
         let text = format!("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\nstore = '{given}'");
         let store = parse(&text).unwrap().store;
-        assert_eq!((&*store.address, store.line), (want, 3));
+        assert_eq!(store.address, want);
+        assert_eq!(store.place.to_string(), "etc/vestibule.toml:3");
     }
 }
 
@@ -96,7 +97,8 @@ fn what_must_be_said_is_missed() {
     for (given, want) in [
         (
             "",
-            "c.toml:1: 'listen' is missing; expected an address like \"0.0.0.0:8080\"",
+            "c.toml:1: 'listen' is missing; expected an address like \"0.0.0.0:8080\"\n\
+             c.toml:1: 'upstream' is missing; expected a service like \"127.0.0.1:9000\"",
         ),
         (
             "listen = '127.0.0.1:0'",
@@ -105,12 +107,110 @@ fn what_must_be_said_is_missed() {
     ] {
         assert_eq!(parse_as("c.toml", given).unwrap_err().to_string(), want);
     }
+    let error = Config::parse("c.toml", "").unwrap_err();
+    let want = "there is no [[route]], so every request would be answered 404";
+    assert_eq!(error.faults().last().unwrap().text(), want);
 }
 
 #[test]
-fn what_is_no_toml_names_its_line() {
-    let fault = parse_as("c.toml", "listen = '127.0.0.1:0'\nlisten = '").unwrap_err();
-    assert!(fault.to_string().starts_with("c.toml:2: "), "{fault}");
+fn every_fault_is_found_at_once_and_told_in_the_order_of_the_file() {
+    let text = "listen = 8080
+upstream = '127.0.0.1:1'
+threads = 'many'
+[limits]
+per_minute = 0
+requests = 0
+[timeout]
+head = '5s'
+[identity]
+secret = 'canary'
+secret_file = 'missing'
+[[keys.pepper]]
+id = 'p 1'
+env = ''
+[[route]]
+match = 'get /a'
+auth = 'some'
+[[route]]
+scope = 'a'
+[[route]]
+match = 'GET /b'
+[[route]]
+match = 'GET /b'
+deadlin = '1s'";
+    let error = Config::parse("c.toml", text).unwrap_err();
+    let places = error.faults().iter().map(|fault| fault.place().to_string());
+    let want = [1, 3, 5, 6, 7, 10, 11, 13, 14, 15, 17, 18, 19, 22, 24];
+    assert_eq!(
+        places.collect::<Vec<_>>(),
+        want.map(|line| format!("c.toml:{line}")),
+        "{error}"
+    );
+    assert_eq!(error.to_string().lines().count(), want.len());
+    assert!(!error.to_string().contains("canary"), "{error}");
+}
+
+#[test]
+fn what_is_no_toml_names_its_lines() {
+    let text = "listen = '127.0.0.1:0'\nupstream = '\nadmin = ]";
+    let error = parse_as("c.toml", text).unwrap_err();
+    let places = error.faults().iter().map(Fault::place);
+    let want = [2, 3].map(|line| Place::Line("c.toml".into(), line));
+    assert!(places.eq(&want), "{error}");
+}
+
+#[test]
+fn a_route_that_cannot_be_names_its_line() {
+    for (given, want) in [
+        (
+            "route = []",
+            "c.toml:1: there is no [[route]], so every request would be answered 404",
+        ),
+        (
+            "[[route]]\nmatch = 'get /'",
+            "c.toml:3: route \"get /\": \"get\" is not a method; write it in capitals, or '*' for all",
+        ),
+        (
+            "[[route]]\nmatch = 'GET /a'\n[[route]]\nmatch = 'GET /a'",
+            "c.toml:5: route \"GET /a\": this method and path have a route already",
+        ),
+    ] {
+        let error = parse_as("c.toml", &format!("{MINIMAL}{given}")).unwrap_err();
+        assert_eq!(error.to_string(), want);
+    }
+}
+
+#[test]
+fn replicas_share_a_store() {
+    for (store, replicas, want) in [
+        ("redis://redis:6379", "3", Ok(3)),
+        ("postgres://db/v", "3", Ok(3)),
+        ("memory:", "1", Ok(1)),
+        (
+            "memory:",
+            "2",
+            Err(
+                "c.toml:4: replicas = 2: expected a store that several sidecars may share, redis:// or postgres://, and not \"memory:\"",
+            ),
+        ),
+        (
+            "file:s",
+            "2",
+            Err(
+                "c.toml:4: replicas = 2: expected a store that several sidecars may share, redis:// or postgres://, and not \"file:s\"",
+            ),
+        ),
+        (
+            "redis://redis:6379",
+            "0",
+            Err("c.toml:4: replicas = 0: expected a whole number from 1 to 10000"),
+        ),
+    ] {
+        let text = format!("{MINIMAL}store = '{store}'\nreplicas = {replicas}");
+        let read = parse_as("c.toml", &text).map(|config| config.replicas);
+        let read = read.map_err(|error| error.to_string());
+        assert_eq!(read, want.map_err(ToOwned::to_owned), "{text}");
+    }
 }
 
 #[test]
@@ -138,7 +238,8 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
     let fault = parse_as("c.toml", both).unwrap_err().to_string();
     assert_eq!(
         fault,
-        "c.toml:4: [identity] secret_file: give 'secret' or 'secret_file', not both"
+        "c.toml:4: [identity] secret_file: give 'secret' or 'secret_file', not both\n\
+         c.toml:5: [identity] secret: a secret of at least 32 bytes is expected"
     );
 }
 
@@ -163,7 +264,7 @@ fn a_pepper_is_read_from_where_it_stands_and_shown_nowhere() {
     let path = folder.path().join("c.toml");
     let parsed = |text: &str| {
         let text = format!("{MINIMAL}[[keys.pepper]]\n{text}");
-        Config::parse(&path, &text)
+        parse_as(path.to_str().unwrap(), &text)
     };
     let config = parsed("id = 'p1'\nfile = 'pepper'").unwrap();
     assert!(config.keys.peppers.has("p1"));
@@ -209,15 +310,19 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     parse_as("etc/vestibule.toml", text)
 }
 
+/// With a route, where the text has none.
 fn parse_as(file: &str, text: &str) -> Result<Config, ConfigError> {
-    Config::parse(file, text)
+    if text.contains("route") {
+        return Config::parse(file, text);
+    }
+    Config::parse(file, &format!("{text}\n[[route]]\nmatch = 'GET /'"))
 }
 
 /// Lines added to the minimal file, from its third line on, and what is said of them.
 const FAULTS: &[(&str, &str)] = &[
     (
         "listem = 1",
-        "c.toml:3: unknown key 'listem' at the top; expected one of: listen, upstream, admin, store, counters, error_format, threads, http2, keys, identity, limits, timeouts, drain, route, upgrade_sock, trusted_proxies, trusted_field, tls, upstream_http2, shedding, health, upstream_tls",
+        "c.toml:3: unknown key 'listem' at the top (is it 'listen'?); expected one of: listen, upstream, store, upstream_http2, admin, replicas, upgrade_sock, counters, error_format, threads, http2, trusted_proxies, trusted_field, tls, upstream_tls, keys, identity, limits, timeouts, health, shedding, drain, route",
     ),
     (
         "admin = 9090",
@@ -305,9 +410,9 @@ const FAULTS: &[(&str, &str)] = &[
     ),
 ];
 
-const MINIMAL: &str = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n";
+pub(super) const MINIMAL: &str = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n";
 
-const SECRET: &str = "canary-canary-canary-canary-canary";
+pub(super) const SECRET: &str = "canary-canary-canary-canary-canary";
 
 const WHOLE: &str = r#"
 listen   = "0.0.0.0:8080"

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::error::ConfigError;
-use super::value::Section;
+use super::schema::{self, Kind, Row};
+use super::section::Section;
 
 /// One bound for each thing that is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,27 +39,77 @@ pub struct Timeouts {
 // === impl Timeouts ===
 
 impl Timeouts {
-    pub(super) fn parse(mut section: Section<'_>) -> Result<Self, ConfigError> {
+    /// What editors are told.
+    pub(super) const ROWS: &[Row] = &[
+        Row::may(
+            "first_byte",
+            Kind::Duration(1, schema::DAY),
+            "A new connection that sends nothing; 10s by default.",
+        ),
+        Row::may(
+            "head",
+            Kind::Duration(1, schema::DAY),
+            "The whole head of a request; 10s by default.",
+        ),
+        Row::may(
+            "idle",
+            Kind::Duration(1, schema::DAY),
+            "A kept connection between two requests; 75s by default.",
+        ),
+        Row::may(
+            "body",
+            Kind::Duration(1, schema::DAY),
+            "The next piece of a request's body; 30s by default.",
+        ),
+        Row::may(
+            "write",
+            Kind::Duration(1, schema::DAY),
+            "A client that does not read its answer; 30s by default.",
+        ),
+        Row::may(
+            "request",
+            Kind::Duration(1, schema::DAY),
+            "A whole request, to the end of its answer; 1h by default.",
+        ),
+        Row::may(
+            "connect",
+            Kind::Duration(1, schema::DAY),
+            "A connection to the service; 1s by default.",
+        ),
+        Row::may(
+            "answer",
+            Kind::Duration(1, schema::DAY),
+            "The head of the service's answer; 30s by default.",
+        ),
+        Row::may(
+            "answer_body",
+            Kind::Duration(1, schema::DAY),
+            "The next piece of the answer's body; 60s by default.",
+        ),
+        Row::may(
+            "idle_upstream",
+            Kind::Duration(1, schema::DAY),
+            "A kept connection to the service, shorter than the service's own; 10s by default.",
+        ),
+    ];
+
+    pub(super) fn parse(section: &mut Section<'_>) -> Self {
         let bounds = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
-        let mut duration = |key, default| match section.take(key) {
-            Some(entry) => entry.duration(bounds.clone()),
-            None => Ok(default),
-        };
+        let mut duration =
+            |key, default| section.or(key, default, |entry| entry.duration(bounds.clone()));
         let default = Self::default();
-        let timeouts = Self {
-            first_byte: duration("first_byte", default.first_byte)?,
-            head: duration("head", default.head)?,
-            idle: duration("idle", default.idle)?,
-            body: duration("body", default.body)?,
-            write: duration("write", default.write)?,
-            request: duration("request", default.request)?,
-            connect: duration("connect", default.connect)?,
-            answer: duration("answer", default.answer)?,
-            answer_body: duration("answer_body", default.answer_body)?,
-            idle_upstream: duration("idle_upstream", default.idle_upstream)?,
-        };
-        section.finish()?;
-        Ok(timeouts)
+        Self {
+            first_byte: duration("first_byte", default.first_byte),
+            head: duration("head", default.head),
+            idle: duration("idle", default.idle),
+            body: duration("body", default.body),
+            write: duration("write", default.write),
+            request: duration("request", default.request),
+            connect: duration("connect", default.connect),
+            answer: duration("answer", default.answer),
+            answer_body: duration("answer_body", default.answer_body),
+            idle_upstream: duration("idle_upstream", default.idle_upstream),
+        }
     }
 }
 

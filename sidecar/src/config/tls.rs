@@ -1,9 +1,11 @@
 //! `[tls]`: TLS for clients.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::error::ConfigError;
-use super::value::Section;
+use super::entry::Entry;
+use super::error::Place;
+use super::schema::{Kind, Row};
+use super::section::Section;
 
 /// What clients are shown. Without the section connections are not encrypted.
 ///
@@ -20,36 +22,42 @@ pub struct Tls {
     /// `client_ca`: a PEM file of authorities. A client must show a certificate of one of
     /// them; by default none is asked for.
     pub client_ca: Option<PathBuf>,
-    /// The line on which the section begins, for faults that are found in the files.
-    pub line: usize,
+    /// Where the section begins, for faults that are found in the files.
+    pub place: Place,
 }
 
 // === impl Tls ===
 
 impl Tls {
-    pub(super) fn parse(
-        mut section: Section<'_>,
-        folder: &Path,
-    ) -> Result<Option<Self>, ConfigError> {
-        let line = section.line();
-        let client_ca = section.file("client_ca", folder)?;
-        let (certificate, key) = (
-            section.file("certificate", folder)?,
-            section.file("key", folder)?,
-        );
-        let tls = match (certificate, key) {
-            (None, None) if client_ca.is_none() => None,
-            (Some(certificate), Some(key)) => Some(Self {
-                certificate,
-                key,
-                client_ca,
-                line,
-            }),
-            (None, _) => return Err(section.lacks("certificate", PEM)),
-            (Some(_), None) => return Err(section.lacks("key", PEM)),
-        };
-        section.finish()?;
-        Ok(tls)
+    /// What editors are told.
+    pub(super) const ROWS: &[Row] = &[
+        Row::must(
+            "certificate",
+            Kind::Text,
+            "A PEM file with the certificate, and those between it and an authority that clients know.",
+        ),
+        Row::must("key", Kind::Text, "A PEM file with its private key."),
+        Row::may(
+            "client_ca",
+            Kind::Text,
+            "A PEM file of authorities, one of which must have signed a client's certificate. None is asked for by default.",
+        ),
+    ];
+
+    pub(super) fn parse(section: &mut Section<'_>) -> Option<Self> {
+        if section.is_empty() {
+            return None;
+        }
+        let pem = |entry: &Entry<'_>| entry.path(PEM);
+        let certificate = section.must("certificate", PEM, pem);
+        let key = section.must("key", PEM, pem);
+        let client_ca = section.file("client_ca");
+        Some(Self {
+            certificate: certificate?,
+            key: key?,
+            client_ca,
+            place: section.place(),
+        })
     }
 }
 

@@ -38,10 +38,8 @@ fn reads_what_is_said_about_connections() {
     let tls = config.tls.unwrap();
     assert_eq!(tls.certificate, PathBuf::from("etc/tls.crt"));
     assert_eq!(tls.key, PathBuf::from("/run/secrets/tls.key"));
-    assert_eq!(
-        (tls.client_ca, tls.line),
-        (Some("etc/clients.crt".into()), 8)
-    );
+    assert_eq!(tls.client_ca, Some("etc/clients.crt".into()));
+    assert_eq!(tls.place.to_string(), "etc/vestibule.toml:8");
     let tls = config.upstream_tls.unwrap();
     assert_eq!(
         tls.identity,
@@ -130,5 +128,6 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 }
 
 fn parse_as(file: &str, text: &str) -> Result<Config, ConfigError> {
-    Config::parse(file, &format!("listen = '127.0.0.1:0'\n{text}"))
+    let route = "[[route]]\nmatch = 'GET /'";
+    Config::parse(file, &format!("listen = '127.0.0.1:0'\n{text}\n{route}"))
 }

@@ -1,9 +1,10 @@
 //! `[upstream_tls]`: how an `https://` upstream is known, and how it knows this sidecar.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::error::ConfigError;
-use super::value::Section;
+use super::error::Place;
+use super::schema::{Kind, Row};
+use super::section::Section;
 
 /// TLS to the service. The files are read anew when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,50 +17,60 @@ pub struct UpstreamTls {
     /// `server_name`: the name in the service's certificate; by default the host of
     /// `upstream`.
     pub server_name: Option<String>,
-    /// The line on which the section begins, for faults that are found in the files.
-    pub line: usize,
+    /// Where the section begins, for faults that are found in the files.
+    pub place: Place,
 }
 
 // === impl UpstreamTls ===
 
 impl UpstreamTls {
+    /// What editors are told.
+    pub(super) const ROWS: &[Row] = &[
+        Row::must(
+            "ca",
+            Kind::Text,
+            "A PEM file of the authorities of the service's certificate.",
+        ),
+        Row::may(
+            "certificate",
+            Kind::Text,
+            "A PEM file of what this sidecar shows; nothing by default.",
+        ),
+        Row::may("key", Kind::Text, "A PEM file with the private key of it."),
+        Row::may(
+            "server_name",
+            Kind::Like("^[^ ]+$", "app.internal"),
+            "The name in the service's certificate; by default the host of upstream.",
+        ),
+    ];
+
     /// The section, which stands beside an `https://` upstream and beside no other.
-    pub(super) fn parse(
-        mut section: Section<'_>,
-        folder: &Path,
-        is_https: bool,
-    ) -> Result<Option<Self>, ConfigError> {
-        let line = section.line();
-        let ca = section.file("ca", folder)?;
-        let certificate = section.file("certificate", folder)?;
-        let key = section.file("key", folder)?;
-        let server_name = match section.take("server_name") {
-            Some(entry) => Some(entry.text(server_name)?),
-            None => None,
-        };
-        let is_empty = (&ca, &certificate, &key, &server_name) == (&None, &None, &None, &None);
-        if !is_https {
-            return match is_empty {
-                true => section.finish().map(|()| None),
-                false => Err(section.fault("there is no https:// in 'upstream' for it")),
-            };
+    /// Where nobody knows the upstream, it is judged as far as it goes.
+    pub(super) fn parse(section: &mut Section<'_>, is_https: Option<bool>) -> Option<Self> {
+        if is_https != Some(true) && section.is_empty() {
+            return None;
         }
-        let Some(ca) = ca else {
-            return Err(section.lacks("ca", "a PEM file of the authorities of the upstream"));
+        if is_https == Some(false) {
+            section.fault("there is no https:// in 'upstream' for it");
+        }
+        let (has_certificate, has_key) = (section.has("certificate"), section.has("key"));
+        let ca = match is_https {
+            Some(true) => section.must("ca", CA, |entry| entry.path(CA)),
+            Some(false) | None => section.file("ca"),
         };
-        let identity = match (certificate, key) {
-            (None, None) => None,
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (Some(_), None) => return Err(section.lacks("key", "the path of a PEM file")),
-            (None, Some(_)) => return Err(section.lacks("certificate", "the path of a PEM file")),
-        };
-        section.finish()?;
-        Ok(Some(Self {
-            ca,
+        let identity = section.file("certificate").zip(section.file("key"));
+        match (has_certificate, has_key) {
+            (true, false) => section.lacks("key", PEM),
+            (false, true) => section.lacks("certificate", PEM),
+            (true, true) | (false, false) => {}
+        }
+        let server_name = section.maybe("server_name", |entry| entry.word(server_name));
+        Some(Self {
+            ca: ca?,
             identity,
             server_name,
-            line,
-        }))
+            place: section.place(),
+        })
     }
 }
 
@@ -68,3 +79,6 @@ fn server_name(text: &str) -> Result<String, &'static str> {
         .map(|_| text.to_owned())
         .map_err(|_| "a name like \"app.internal\", or an IP address")
 }
+
+const CA: &str = "a PEM file of the authorities of the upstream";
+const PEM: &str = "the path of a PEM file";

@@ -31,7 +31,7 @@ async fn a_handshake_that_does_not_come_to_its_end_is_cut() {
         certificate: file("tls.crt", made.cert.pem()),
         key: file("tls.key", made.signing_key.serialize_pem()),
         client_ca: None,
-        line: 1,
+        place: config::Place::Named(String::new()),
     };
     let certificates = tls::read(&files, true).unwrap();
     // The first is silent, the other begins with the head of a record of a handshake.
@@ -262,7 +262,7 @@ async fn until_closed(client: &mut DuplexStream) -> Duration {
 }
 
 fn http() -> Http {
-    let text = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'";
+    let text = "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n[[route]]\nmatch = 'GET /'";
     Http::new(&Config::parse("test.toml", text).unwrap())
 }
 

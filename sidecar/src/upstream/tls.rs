@@ -35,9 +35,7 @@ impl Encryption {
         let (Target::Tls(authority), Some(tls)) = (target, &config.upstream_tls) else {
             return Ok(None);
         };
-        let at_fault = |text: String| {
-            ConfigError::new(&config.file, tls.line, format!("[upstream_tls] {text}"))
-        };
+        let at_fault = |text: String| ConfigError::at(&tls.place, format!("[upstream_tls] {text}"));
         let host = tls
             .server_name
             .as_deref()

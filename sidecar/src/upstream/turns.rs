@@ -168,7 +168,9 @@ mod tests {
     }
 
     fn turns(more: &str) -> Turns {
-        let text = format!("listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n{more}");
+        let text = format!(
+            "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n{more}\n[[route]]\nmatch = 'GET /'"
+        );
         Turns::new(&Config::parse("test.toml", &text).unwrap())
     }
 }

@@ -1,23 +1,57 @@
 //! The configurations that the overlays carry, read as the binaries read them.
 
+use std::ffi::OsString;
 use std::path::Path;
+use std::process::Command;
 
+use harness::process::binary;
 use tempfile::TempDir;
 use vestibule_messaging::config as messaging;
 use vestibule_sidecar::config as sidecar;
 
-use super::rendered::{Rendered, list};
+use super::rendered::{Rendered, list, root, run, tool};
 
 #[test]
 fn both_overlays_carry_what_the_binaries_take() {
     for path in ["overlays/dev", "overlays/production"] {
         let files = Files::of(&Rendered::of(path), |_, text| text.to_owned());
-        files
+        let said = files
             .sidecar()
             .unwrap_or_else(|fault| panic!("{path}: {fault}"));
+        assert!(!said.contains("warning"), "{path}: {said}");
         files
             .messaging()
             .unwrap_or_else(|fault| panic!("{path}: {fault}"));
+    }
+}
+
+#[test]
+fn the_configurations_fit_the_schema_for_editors() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("it is there");
+    let readme = readme.split("```toml\n").nth(1).expect("it shows one");
+    let readme = readme.split("```").next().expect("it ends");
+    let [dev, production] = ["overlays/dev", "overlays/production"].map(|path| {
+        let rendered = Rendered::of(path);
+        rendered
+            .text("ConfigMap", "vestibule", "vestibule.toml")
+            .to_owned()
+    });
+    let said = fitting(&[readme, &dev, &production]);
+    assert_eq!(said, "[]");
+    for (slip, want) in [
+        (("requests    =", "request_max ="), "request_max"),
+        (("\"5s\"", "5"), "5 is not of type 'string'"),
+        (
+            ("connections = 600", "connections = 0"),
+            "0 is less than the minimum of 1",
+        ),
+        (
+            ("listen   =", "listem   ="),
+            "'listen' is a required property",
+        ),
+    ] {
+        let said = fitting(&[&production.replace(slip.0, slip.1)]);
+        assert!(said.contains(want), "{slip:?}: {said}");
     }
 }
 
@@ -74,7 +108,7 @@ fn both_overlays_have_the_same_routes_and_limits() {
         let files = Files::of(&Rendered::of(path), |_, text| text.to_owned());
         let mut config = files.sidecar_config();
         for route in &mut config.routes {
-            route.line = 0;
+            route.place = sidecar::Place::Named(String::new());
         }
         config
     });
@@ -87,7 +121,11 @@ fn both_overlays_have_the_same_routes_and_limits() {
 }
 
 /// The configurations of an overlay in a folder, with the secrets that they name.
-struct Files(TempDir);
+struct Files {
+    folder: TempDir,
+    /// What the sidecar finds in its environment.
+    variables: Vec<(OsString, OsString)>,
+}
 
 // === impl Files ===
 
@@ -126,20 +164,34 @@ impl Files {
             std::fs::write(folder.path().join(file), text.replace("\"/secrets/", &own))
                 .expect("the folder is ours");
         }
-        Self(folder)
+        Self {
+            folder,
+            variables: rendered.variables("vestibule"),
+        }
     }
 
     fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
-    fn sidecar(&self) -> Result<(), String> {
-        let read = sidecar::Config::read(self.path().join("vestibule.toml"));
-        read.map(drop).map_err(|fault| fault.to_string())
+    /// What `vestibule check` says.
+    fn sidecar(&self) -> Result<String, String> {
+        let mut command = Command::new(binary("vestibule"));
+        command.arg("check").arg(self.path().join("vestibule.toml"));
+        let output = command.envs(self.variables.clone()).output();
+        let output = output.expect("the binary was found just now");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            Ok(said)
+        } else {
+            Err(said)
+        }
     }
 
     fn sidecar_config(&self) -> sidecar::Config {
-        sidecar::Config::read(self.path().join("vestibule.toml")).expect("it is taken")
+        let louder = sidecar::Louder::variables(self.variables.clone());
+        sidecar::Config::read_under(self.path().join("vestibule.toml"), &louder)
+            .expect("it is taken")
     }
 
     fn messaging(&self) -> Result<(), String> {
@@ -147,6 +199,25 @@ impl Files {
         read.map(drop).map_err(|fault| fault.to_string())
     }
 }
+
+/// What a checker of JSON Schemas says of these texts.
+fn fitting(texts: &[&str]) -> String {
+    let mut python = Command::new(tool("python3"));
+    python.arg("-c").arg(CHECK);
+    let input = serde_json::json!({"schema": sidecar::schema(), "files": texts});
+    run(&mut python, &input.to_string()).trim().to_owned()
+}
+
+/// The schema checker of Kubernetes objects brings it along.
+const CHECK: &str = "
+import json, sys, tomllib
+from jsonschema import Draft7Validator
+given = json.load(sys.stdin)
+schema = json.loads(given['schema'])
+Draft7Validator.check_schema(schema)
+files = map(tomllib.loads, given['files'])
+print([fault.message for file in files for fault in Draft7Validator(schema).iter_errors(file)])
+";
 
 /// The absolute paths in a text, those of sockets too.
 fn paths(text: &str) -> impl Iterator<Item = &str> {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vestibule_sidecar::config::Config;
+use vestibule_sidecar::config::{Config, Louder};
 
 use super::rendered::{Rendered, list, tool};
 
@@ -161,6 +161,7 @@ fn files_are_of_one_replica_and_several_share_what_can_be_shared() {
     let said = production.text("ConfigMap", "messaging", "messaging.toml");
     let most = format!("replicas      = {}\n", scaler["maxReplicas"]);
     assert!(said.contains(&most), "{most}");
+    assert_eq!(sidecar(&production).replicas, scaler["maxReplicas"]);
     let store = &production.container("vestibule")["env"][0];
     assert_eq!(store["name"], "VESTIBULE__STORE");
     let from = &store["valueFrom"]["secretKeyRef"];
@@ -261,7 +262,8 @@ fn sidecar(rendered: &Rendered) -> Config {
                 .any(|head| line.starts_with(head))
         })
         .collect();
-    Config::parse("vestibule.toml", &without).expect("it is taken")
+    let louder = Louder::variables(rendered.variables("vestibule"));
+    Config::parse_under("vestibule.toml", &without, &louder).expect("it is taken")
 }
 
 /// The names of a container's ports.

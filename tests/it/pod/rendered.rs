@@ -1,5 +1,6 @@
 //! The objects that an overlay renders to, by `kubectl kustomize`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -63,6 +64,21 @@ impl Rendered {
             .into_iter()
             .find(|one| one["name"] == name);
         found.unwrap_or_else(|| panic!("there is no container {name}"))
+    }
+
+    /// The variables of a container, those that are texts of Secrets too.
+    pub(super) fn variables(&self, container: &str) -> Vec<(OsString, OsString)> {
+        let variables = list(&self.container(container)["env"]).iter();
+        let read = |variable: &Value| {
+            let from = &variable["valueFrom"]["secretKeyRef"];
+            let value = match (variable["value"].as_str(), from["name"].as_str()) {
+                (Some(value), _) => value,
+                (None, Some(secret)) => self.text("Secret", secret, from["key"].as_str()?),
+                (None, None) => return None,
+            };
+            Some((variable["name"].as_str()?.into(), value.into()))
+        };
+        variables.filter_map(read).collect()
     }
 
     /// A file of a ConfigMap, or a text of a Secret.

@@ -5,6 +5,7 @@
     reason = "what goes wrong in a helper fails the test that called it"
 )]
 
+mod check;
 mod connections;
 mod crash;
 mod drain;

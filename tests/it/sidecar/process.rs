@@ -97,15 +97,16 @@ async fn a_gibibyte_each_way_takes_less_than_64_mib() {
 }
 
 #[test]
-fn what_cannot_be_started_is_said_in_one_sentence() {
+fn what_cannot_be_started_is_said_in_a_sentence_for_each_fault() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.toml");
     let name = file.display();
     for (text, want) in [
         (
-            "listen = 'x'",
+            "listen = 'x'\nupstream = '127.0.0.1:1'",
             format!(
-                "vestibule: {name}:1: listen = 'x': expected an address like \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/pod/api.sock\"\n"
+                "vestibule: {name}:1: listen = 'x': expected an address like \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/pod/api.sock\"\n\
+                 {name}:1: there is no [[route]], so every request would be answered 404\n"
             ),
         ),
         (

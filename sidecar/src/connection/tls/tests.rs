@@ -184,7 +184,7 @@ impl Site {
             certificate: self.path("tls.crt"),
             key: self.path("tls.key"),
             client_ca: client_ca.map(|name| self.path(name)),
-            line: 1,
+            place: crate::config::Place::Named(String::new()),
         }
     }
 
