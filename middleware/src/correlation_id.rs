@@ -44,8 +44,9 @@ use crate::body::Body;
 use crate::clock::{SharedClock, SystemClock};
 use crate::context::CorrelationId;
 use crate::entropy::{SharedEntropy, SystemEntropy};
-use crate::error::{self, ErrorFormat};
+use crate::error::{self, ApiError, ErrorFormat};
 use crate::header::X_CORRELATION_ID;
+use crate::telemetry::{self, IdDecision, Observer};
 
 /// Layer that applies [`Correlate`].
 ///
@@ -76,6 +77,7 @@ pin_project! {
         id: Option<CorrelationId>,
         error_format: ErrorFormat,
         span: Span,
+        observer: Option<Observer>,
     }
 }
 
@@ -110,7 +112,7 @@ impl CorrelateLayer {
     }
 
     /// The id that was sent, or a new one in its place. The header is looked up once.
-    fn identify(&self, headers: &mut HeaderMap) -> CorrelationId {
+    fn identify(&self, headers: &mut HeaderMap) -> (CorrelationId, IdDecision) {
         let mint = || CorrelationId::mint(self.clock.now(), self.entropy.draw());
         match headers.entry(X_CORRELATION_ID) {
             Entry::Occupied(mut sent) => {
@@ -118,16 +120,17 @@ impl CorrelateLayer {
                 let good = is_single
                     .then(|| CorrelationId::parse(sent.get()))
                     .flatten();
-                good.unwrap_or_else(|| {
-                    let id = mint();
-                    sent.insert(id.as_header_value().clone());
-                    id
-                })
+                if let Some(id) = good {
+                    return (id, IdDecision::Taken);
+                }
+                let id = mint();
+                sent.insert(id.as_header_value().clone());
+                (id, IdDecision::Minted)
             }
             Entry::Vacant(place) => {
                 let id = mint();
                 place.insert(id.as_header_value().clone());
-                id
+                (id, IdDecision::Minted)
             }
         }
     }
@@ -165,7 +168,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let id = self.layer.identify(request.headers_mut());
+        let (id, decision) = self.layer.identify(request.headers_mut());
+        let observer = Observer::of(request.extensions()).cloned();
+        telemetry::note(observer.as_ref(), |seen| {
+            seen.id = Some(decision);
+            seen.correlation_id = Some(id.clone());
+        });
         let error_format = self.layer.error_format.suited_to(request.headers());
         let span = tracing::info_span!("request", correlation_id = %id, method = %request.method());
         request.extensions_mut().insert(id.clone());
@@ -177,6 +185,7 @@ where
             id: Some(id),
             error_format,
             span,
+            observer,
         }
     }
 }
@@ -201,6 +210,10 @@ impl<F> ResponseFuture<F> {
             .id
             .take()
             .expect("a future is not polled after it ended");
+        telemetry::note(this.observer.as_ref(), |seen| {
+            let refusal: Option<&ApiError> = response.extensions().get();
+            seen.refusal = refusal.map(ApiError::code);
+        });
         error::render(&mut response, this.error_format, &id);
         response
             .headers_mut()
@@ -230,7 +243,6 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, Timestamp};
-    use crate::error::ApiError;
 
     #[derive(Debug)]
     struct Fixed;

@@ -59,6 +59,8 @@
 //! A layer that refuses *answers*: it never turns into an error of the service, and
 //! every refusal is made by a constructor of [`ApiError`] and rendered in one place.
 //!
+//! [`telemetry`] says what each of them decided about a request.
+//!
 //! Each has a page on its options, its limits, what happens without its store and what it
 //! costs, and there are more, on proxies and on sizing: [`docs`].
 //!
@@ -108,6 +110,7 @@ pub mod sqlite;
 pub mod stack;
 mod store;
 mod tasks;
+pub mod telemetry;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 

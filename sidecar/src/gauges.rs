@@ -16,7 +16,7 @@ struct Gauge {
 // === impl Gauges ===
 
 impl Gauges {
-    /// Shows one more figure.
+    /// Shows one more figure, or takes the place of the one with this name.
     pub(crate) fn show(
         &self,
         name: &'static str,
@@ -24,7 +24,12 @@ impl Gauges {
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
         let read = Box::new(read);
-        self.lock().push(Gauge { name, help, read });
+        let gauge = Gauge { name, help, read };
+        let mut shown = self.lock();
+        match shown.iter_mut().find(|held| held.name == name) {
+            Some(held) => *held = gauge,
+            None => shown.push(gauge),
+        }
     }
 
     /// Writes them in the text format of Prometheus.

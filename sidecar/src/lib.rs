@@ -20,6 +20,7 @@
 //! | pingora | owns the process: listeners and runtimes |
 //! | rustls | encrypts clients' connections, where there is a [`tls`](config::Tls) section |
 //! | hyper | HTTP/1.1 and HTTP/2 on each connection, with a bound on every wait |
+//! | [`Observe`] | counts requests, and tells of each when it is over |
 //! | [`Sidecar::layer`] | a team's own layers |
 //! | [`Guard`] | refuses a share while the process is late with everything, and lets an address wait that keeps failing to authenticate |
 //! | the layers of `vestibule` | correlation id, API key, rate limit, idempotency |
@@ -73,8 +74,10 @@ mod sockets;
 mod stack;
 mod standing;
 mod start;
+mod telemetry;
 mod tls;
 pub mod upstream;
+mod validity;
 
 pub use self::connection::Peer;
 pub use self::forwarded::ClientAddress;
@@ -83,3 +86,4 @@ pub use self::network::Network;
 pub use self::sidecar::{Running, Sidecar};
 pub use self::stack::{Core, Proxy};
 pub use self::start::StartError;
+pub use self::telemetry::{Observe, ObserveFuture, Observed};

@@ -26,6 +26,7 @@ use crate::config::Drain;
 use crate::connection::tls::Certificates;
 use crate::gate::{Gate, Leave};
 use crate::gauges::Gauges;
+use crate::telemetry::Metrics;
 
 /// Shared by whoever starts, serves or ends.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub(crate) struct Lifecycle {
     connections: Connections,
     work: OnceLock<Work>,
     gauges: Gauges,
+    metrics: Metrics,
     /// Those that commands may change, once the stack has been built.
     keys: OnceLock<StoreKeyring>,
     /// What clients are shown, where connections are encrypted.
@@ -103,6 +105,7 @@ impl Lifecycle {
             connections: Connections::default(),
             work: OnceLock::new(),
             gauges: Gauges::default(),
+            metrics: Metrics::new(),
             keys: OnceLock::new(),
             certificates: OnceLock::new(),
             drain,
@@ -117,6 +120,11 @@ impl Lifecycle {
     /// What the process shows beside its stage.
     pub(crate) const fn gauges(&self) -> &Gauges {
         &self.gauges
+    }
+
+    /// What the process counts.
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The key records that commands may change.
@@ -137,6 +145,15 @@ impl Lifecycle {
 
     /// Clients are shown these.
     pub(crate) fn show(&self, certificates: Arc<Certificates>) {
+        let shown = Arc::clone(&certificates);
+        self.gauges.show(
+            "vestibule_certificate_expiry_timestamp_seconds",
+            "When the certificate ends that clients are shown; 0 where that cannot be read.",
+            move || {
+                let ends = shown.current().ends;
+                ends.map_or(0.0, |ends| ends.as_unix_seconds() as f64)
+            },
+        );
         // A process is bound once.
         let _ = self.certificates.set(certificates);
     }

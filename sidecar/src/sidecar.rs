@@ -24,6 +24,7 @@ use crate::socket::{Name, Socket};
 use crate::sockets::Sockets;
 use crate::stack::{self, Core, Proxy, Sources};
 use crate::start::StartError;
+use crate::telemetry::Observe;
 
 /// A sidecar that has not been started.
 ///
@@ -248,7 +249,9 @@ where
         manner.http = manner.http.encrypted(life.certificates().cloned());
         let build = {
             let life = Arc::clone(&life);
-            move || -> Building<L::Service> { Box::pin(async move { self.build(&life).await }) }
+            move || -> Building<Observe<L::Service>> {
+                Box::pin(async move { self.build(&life).await })
+            }
         };
         let service = Listen::new(edge, manner, Arc::clone(&life), Arc::clone(&failure), build);
         services.push(Box::new(service));
@@ -264,7 +267,7 @@ where
         })
     }
 
-    async fn build(self, life: &Arc<Lifecycle>) -> Result<L::Service, StartError> {
+    async fn build(self, life: &Arc<Lifecycle>) -> Result<Observe<L::Service>, StartError> {
         let layers = (&self.outer, &self.inner);
         stack::build(&self.config, &self.sources, layers, life).await
     }

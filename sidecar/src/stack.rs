@@ -16,6 +16,7 @@ use crate::config::{self, Config, ConfigError, Identity, KeySource, Place};
 use crate::guard::{Guard, GuardLayer};
 use crate::lifecycle::Lifecycle;
 use crate::start::StartError;
+use crate::telemetry::{Observe, ObserveLayer};
 use crate::upstream::Upstream;
 
 /// What proxies, and tells the service who is calling.
@@ -37,7 +38,7 @@ pub(crate) async fn build<L, M>(
     sources: &Sources,
     (outer, inner): (&L, &M),
     life: &Arc<Lifecycle>,
-) -> Result<L::Service, StartError>
+) -> Result<Observe<L::Service>, StartError>
 where
     M: Layer<Proxy>,
     L: Layer<Core<M::Service>>,
@@ -63,7 +64,8 @@ where
         "Share of the requests that is refused because the process is late.",
         move || shown.share(),
     );
-    Ok(outer.layer(guard.layer(api.layer(inner.layer(proxy)))))
+    let stack = outer.layer(guard.layer(api.layer(inner.layer(proxy))));
+    Ok(ObserveLayer::new(life.metrics().clone()).layer(stack))
 }
 
 fn show_services(upstream: &Upstream, life: &Lifecycle) {
@@ -105,6 +107,7 @@ fn api(
     store: Store,
 ) -> Result<ApiLayer<Store, StoreKeyring>, StartError> {
     let keys = keyring(config, &store, sources)?;
+    let keys = keys.observed(Arc::new(life.metrics().clone()));
     let shown = keys.clone();
     let mut builder = ApiLayer::builder(store, keys)
         .per_minute(config.limits.per_minute)
@@ -114,6 +117,7 @@ fn api(
         .peppers(config.keys.peppers.clone())
         .clock(Arc::clone(&sources.clock))
         .entropy(Arc::clone(&sources.entropy))
+        .observe_store(Arc::new(life.metrics().clone()))
         .error_format(match config.error_format {
             config::ErrorFormat::Envelope => ErrorFormat::Envelope,
             config::ErrorFormat::Problem => ErrorFormat::Problem,
@@ -132,7 +136,7 @@ fn api(
     }
     let api = builder.build();
     let api = api.map_err(|fault| fault_at(&Place::file(&config.file), &fault))?;
-    show(life, &api, shown);
+    show(life, &api, &shown);
     Ok(api)
 }
 
@@ -155,18 +159,25 @@ fn keyring(config: &Config, store: &Store, sources: &Sources) -> Result<StoreKey
 }
 
 /// Shows how the stores are.
-fn show(life: &Lifecycle, api: &ApiLayer<Store, StoreKeyring>, keys: StoreKeyring) {
+fn show(life: &Lifecycle, api: &ApiLayer<Store, StoreKeyring>, keys: &StoreKeyring) {
     let gauges = life.gauges();
+    let held = keys.clone();
     gauges.show(
         "vestibule_key_record_age_seconds",
         "How long ago the record of the last key that was looked up was known to be the newest.",
-        move || keys.age().as_secs_f64(),
+        move || held.age().as_secs_f64(),
     );
     let held = api.clone();
     gauges.show(
         "vestibule_store_cut_off",
         "Whether the store is left alone for the moment, after failures in a row.",
         move || f64::from(u8::from(held.store_is_cut_off())),
+    );
+    let held = keys.clone();
+    gauges.show(
+        "vestibule_key_store_lost",
+        "Whether the last look-up of a key got no answer.",
+        move || f64::from(u8::from(held.is_lost())),
     );
     let held = api.clone();
     gauges.show(

@@ -174,11 +174,16 @@ impl Edge {
     ///
     /// Where it does not show it.
     pub async fn metric(&self, name: &str) -> f64 {
-        let mut wire = Wire::connect(self.admin).await;
-        let text = wire.exchange(&Draft::get("/metrics")).await.text();
+        let text = self.metrics().await;
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         let value = line.and_then(|value| value.trim().parse().ok());
         value.unwrap_or_else(|| panic!("{name} is not shown: {text}"))
+    }
+
+    /// Everything that it shows, as text.
+    pub async fn metrics(&self) -> String {
+        let mut wire = Wire::connect(self.admin).await;
+        wire.exchange(&Draft::get("/metrics")).await.text()
     }
 
     /// Where it tells of its health.

@@ -12,4 +12,5 @@ mod proof;
 mod sidecar;
 mod simulator_page;
 mod stores;
+mod telemetry;
 mod tidy;

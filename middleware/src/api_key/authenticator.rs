@@ -15,6 +15,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::error::{ApiError, StoreError};
 use crate::principal::Principal;
 use crate::route::RouteMatch;
+use crate::telemetry::{self, KeyDecision, Observer};
 
 /// Tells who is calling.
 ///
@@ -33,6 +34,12 @@ struct Rules {
     separate_codes: bool,
     last_used: Option<LastUsed>,
     clock: SharedClock,
+}
+
+/// A refusal, and the word for its reason.
+struct Refused {
+    reason: KeyDecision,
+    error: ApiError,
 }
 
 // === impl Authenticator ===
@@ -116,10 +123,12 @@ impl<K: Keyring> Authenticator<K> {
     ///
     /// As [`authenticate`](Self::authenticate).
     pub async fn enter<B>(&self, request: &mut Request<B>) -> Result<(), ApiError> {
-        if request.extensions().get::<Principal>().is_some() {
+        if let Some(principal) = request.extensions().get::<Principal>() {
+            note(request.extensions(), KeyDecision::Given, Some(principal));
             return Ok(());
         }
         if is_public(request.extensions()) {
+            note(request.extensions(), KeyDecision::Public, None);
             self.strip(request.headers_mut());
             return Ok(());
         }
@@ -135,7 +144,8 @@ impl<K: Keyring> Authenticator<K> {
         &self,
         request: &mut Request<B>,
     ) -> Result<Principal, ApiError> {
-        let principal = self.authenticate(request.headers()).await?;
+        let judged = self.judge(request.headers()).await;
+        let principal = admitted(judged, Observer::of(request.extensions()))?;
         request.headers_mut().remove(AUTHORIZATION);
         request.extensions_mut().insert(principal.clone());
         Ok(principal)
@@ -148,6 +158,10 @@ impl<K: Keyring> Authenticator<K> {
     /// 401 `invalid_api_key` with a message that tells what is wrong, or 503
     /// `auth_store_unavailable` where the keyring cannot tell.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, ApiError> {
+        self.judge(headers).await.map_err(|refused| refused.error)
+    }
+
+    async fn judge(&self, headers: &HeaderMap) -> Result<Principal, Refused> {
         let key = self.rules.key(headers)?;
         let record = self.find(&key).await?.ok_or_else(unknown)?;
         let principal = self.rules.admit(&record)?;
@@ -162,19 +176,27 @@ impl<K: Keyring> Authenticator<K> {
     /// # Errors
     ///
     /// 401 where the key is not good any more, or 503 where the keyring cannot tell.
-    pub(crate) async fn renew(&self, outdated: &Principal) -> Result<Principal, ApiError> {
+    pub(crate) async fn renew(
+        &self,
+        outdated: &Principal,
+        observer: Option<&Observer>,
+    ) -> Result<Principal, ApiError> {
+        admitted(self.judge_anew(outdated).await, observer)
+    }
+
+    async fn judge_anew(&self, outdated: &Principal) -> Result<Principal, Refused> {
         let record = self.keyring.reread(outdated).await.map_err(|e| lost(&e))?;
         let record = record.ok_or_else(unknown)?;
         let principal = self.rules.admit(&record)?;
         if principal.version() == outdated.version() {
             let key = outdated.key_id();
             tracing::error!(key, "the store counts by another key record than it tells");
-            return Err(ApiError::auth_store_unavailable());
+            return Err(unavailable());
         }
         Ok(principal)
     }
 
-    async fn find(&self, key: &ApiKey<'_>) -> Result<Option<Arc<KeyRecord>>, ApiError> {
+    async fn find(&self, key: &ApiKey<'_>) -> Result<Option<Arc<KeyRecord>>, Refused> {
         for digest in self.rules.peppers.candidates(key) {
             match self.keyring.find(&digest).await {
                 Ok(Some(record)) if record.digest().confirms(&digest) => return Ok(Some(record)),
@@ -198,38 +220,44 @@ impl<K> fmt::Debug for Authenticator<K> {
 
 impl Rules {
     /// The well-formed key that was sent; nothing is looked up for any other.
-    fn key<'a>(&self, headers: &'a HeaderMap) -> Result<ApiKey<'a>, ApiError> {
+    fn key<'a>(&self, headers: &'a HeaderMap) -> Result<ApiKey<'a>, Refused> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().ok_or_else(ApiError::missing_api_key)?;
+        let value = values.next().ok_or_else(|| Refused {
+            reason: KeyDecision::Missing,
+            error: ApiError::missing_api_key(),
+        })?;
+        let malformed = |message| refused(KeyDecision::Malformed, message);
         if values.next().is_some() {
-            return Err(ApiError::invalid_api_key(
-                "Send one Authorization header only.",
-            ));
+            return Err(malformed("Send one Authorization header only."));
         }
-        let text = bearer(value).map_err(ApiError::invalid_api_key)?;
-        self.format
-            .parse(text)
-            .map_err(|error| ApiError::invalid_api_key(message(error)))
+        let text = bearer(value).map_err(malformed)?;
+        self.format.parse(text).map_err(unfit)
     }
 
-    fn admit(&self, record: &KeyRecord) -> Result<Principal, ApiError> {
+    fn admit(&self, record: &KeyRecord) -> Result<Principal, Refused> {
         // An opaque key tells its environment only here.
         if !self.format.serves(record.principal().environment()) {
-            return Err(ApiError::invalid_api_key(message(KeyError::Environment)));
+            return Err(unfit(KeyError::Environment));
         }
         // Most keys have no end, and then the time need not be asked for.
         let refusal = match record.has_end().then(|| record.admit(self.clock.now())) {
             None | Some(Ok(_)) => return Ok(record.principal().clone()),
             Some(Err(refusal)) => refusal,
         };
-        Err(match (refusal, self.separate_codes) {
-            (Refusal::Revoked, true) => ApiError::revoked_api_key(),
+        let (reason, error) = match (refusal, self.separate_codes) {
+            (Refusal::Revoked, true) => (KeyDecision::Revoked, ApiError::revoked_api_key()),
+            (Refusal::Expired, true) => (KeyDecision::Expired, ApiError::expired_api_key()),
             (Refusal::Revoked, false) => {
-                ApiError::invalid_api_key("This API key has been revoked.")
+                return Err(refused(
+                    KeyDecision::Revoked,
+                    "This API key has been revoked.",
+                ));
             }
-            (Refusal::Expired, true) => ApiError::expired_api_key(),
-            (Refusal::Expired, false) => ApiError::invalid_api_key("This API key has expired."),
-        })
+            (Refusal::Expired, false) => {
+                return Err(refused(KeyDecision::Expired, "This API key has expired."));
+            }
+        };
+        Err(Refused { reason, error })
     }
 }
 
@@ -258,12 +286,54 @@ const fn message(error: KeyError) -> &'static str {
     }
 }
 
-fn lost(error: &StoreError) -> ApiError {
-    let cause = std::error::Error::source(error);
-    tracing::error!(error = %error, cause, "an API key could not be checked");
-    ApiError::auth_store_unavailable()
+/// Notes how a caller was judged.
+fn admitted(
+    judged: Result<Principal, Refused>,
+    observer: Option<&Observer>,
+) -> Result<Principal, ApiError> {
+    telemetry::note(observer, |seen| match &judged {
+        Ok(principal) => {
+            seen.key = Some(KeyDecision::Accepted);
+            seen.caller = Some(principal.clone());
+        }
+        Err(refused) => seen.key = Some(refused.reason),
+    });
+    judged.map_err(|refused| refused.error)
 }
 
-fn unknown() -> ApiError {
-    ApiError::invalid_api_key("This API key is not known.")
+fn note(extensions: &Extensions, decision: KeyDecision, caller: Option<&Principal>) {
+    telemetry::note(Observer::of(extensions), |seen| {
+        seen.key = Some(decision);
+        seen.caller = caller.cloned();
+    });
+}
+
+fn refused(reason: KeyDecision, message: &'static str) -> Refused {
+    let error = ApiError::invalid_api_key(message);
+    Refused { reason, error }
+}
+
+fn unfit(error: KeyError) -> Refused {
+    let reason = match error {
+        KeyError::Environment => KeyDecision::Environment,
+        KeyError::Checksum | KeyError::Malformed => KeyDecision::Malformed,
+    };
+    refused(reason, message(error))
+}
+
+fn lost(error: &StoreError) -> Refused {
+    let cause = std::error::Error::source(error);
+    tracing::error!(error = %error, cause, "an API key could not be checked");
+    unavailable()
+}
+
+fn unavailable() -> Refused {
+    Refused {
+        reason: KeyDecision::Unavailable,
+        error: ApiError::auth_store_unavailable(),
+    }
+}
+
+fn unknown() -> Refused {
+    refused(KeyDecision::Unknown, "This API key is not known.")
 }

@@ -26,6 +26,7 @@ use crate::error::{ApiError, ErrorFormat, StoreError, StoreErrorKind};
 use crate::principal::Principal;
 use crate::route::{Policy, UpstreamKind};
 use crate::tasks::Tasks;
+use crate::telemetry::{self, KeyedDecision, Observer};
 
 /// Executes keyed requests once.
 #[derive(Clone, Debug)]
@@ -272,6 +273,9 @@ impl<B, T: Records> Keyed<B, T> {
         if !is_open {
             self.close();
         }
+        telemetry::note(Observer::of(self.request.extensions()), |seen| {
+            seen.idempotency = Some(told(&answer));
+        });
         answer.map_err(|cause| {
             tracing::warn!(%cause, "a claim failed; nothing is executed");
             match cause.kind() {
@@ -289,6 +293,20 @@ impl<B, T: Records> fmt::Debug for Keyed<B, T> {
         f.debug_struct("Keyed")
             .field("attempt", &self.attempt)
             .finish_non_exhaustive()
+    }
+}
+
+/// The word for what a store said to a claim.
+fn told(answer: &Result<Decision, StoreError>) -> KeyedDecision {
+    match answer {
+        Ok(Decision::Execute { .. }) => KeyedDecision::Executed,
+        Ok(Decision::InProgress { .. }) => KeyedDecision::InProgress,
+        Ok(Decision::InUse { .. }) => KeyedDecision::Mismatch,
+        Ok(Decision::Replay(_)) => KeyedDecision::Replayed,
+        Ok(Decision::NotStored { .. }) => KeyedDecision::NotStored,
+        Ok(Decision::Unknown { .. }) => KeyedDecision::Unknown,
+        Err(cause) if cause.kind() == StoreErrorKind::Full => KeyedDecision::Full,
+        Err(_) => KeyedDecision::Unavailable,
     }
 }
 

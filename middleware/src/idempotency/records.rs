@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::record::{Attempt, Decision, Outcome, Owner};
 use crate::error::StoreError;
 use crate::guarded::Guarded;
+use crate::telemetry::StoreStep;
 
 /// Keeps what became of keyed requests.
 ///
@@ -61,17 +62,19 @@ impl<S: Records> Records for Guarded<S> {
     }
 
     async fn claim(&self, attempt: &Attempt) -> Result<Decision, StoreError> {
+        let step = self.store.claim(attempt);
         if self.store.is_local() {
-            return self.store.claim(attempt).await;
+            return self.ask(StoreStep::Claim, step).await;
         }
-        self.guard(CLAIM, self.store.claim(attempt)).await
+        self.guard(StoreStep::Claim, CLAIM, step).await
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {
+        let step = self.store.renew(owner, lease);
         if self.store.is_local() {
-            return self.store.renew(owner, lease).await;
+            return self.ask(StoreStep::Renew, step).await;
         }
-        self.guard(CLAIM, self.store.renew(owner, lease)).await
+        self.guard(StoreStep::Renew, CLAIM, step).await
     }
 
     async fn finish(
@@ -80,18 +83,19 @@ impl<S: Records> Records for Guarded<S> {
         outcome: &Outcome,
         retention: Duration,
     ) -> Result<bool, StoreError> {
+        let step = self.store.finish(owner, outcome, retention);
         if self.store.is_local() {
-            return self.store.finish(owner, outcome, retention).await;
+            return self.ask(StoreStep::Finish, step).await;
         }
-        self.guard(CLAIM, self.store.finish(owner, outcome, retention))
-            .await
+        self.guard(StoreStep::Finish, CLAIM, step).await
     }
 
     async fn release(&self, owner: &Owner) -> Result<bool, StoreError> {
+        let step = self.store.release(owner);
         if self.store.is_local() {
-            return self.store.release(owner).await;
+            return self.ask(StoreStep::Release, step).await;
         }
-        self.guard(CLAIM, self.store.release(owner)).await
+        self.guard(StoreStep::Release, CLAIM, step).await
     }
 }
 

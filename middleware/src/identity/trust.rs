@@ -12,6 +12,7 @@ use crate::body::Body;
 use crate::clock::SharedClock;
 use crate::error::ApiError;
 use crate::header::VESTIBULE_IDENTITY;
+use crate::telemetry;
 
 /// Layer that applies [`Trust`].
 #[derive(Clone, Debug)]
@@ -55,14 +56,21 @@ impl TrustLayer {
     fn admit<B>(&self, request: &mut Request<B>) -> Result<(), ApiError> {
         let line = (request.method(), request.uri());
         let now = self.clock.now();
-        let Some(asserted) = self.verifier.examine(request.headers(), line, now)? else {
-            return if self.required {
+        let examined = self.verifier.examine(request.headers(), line, now);
+        if matches!(examined, Ok(None)) && !self.required {
+            return Ok(());
+        }
+        let asserted = examined.and_then(|asserted| {
+            asserted.ok_or_else(|| {
                 tracing::warn!("a request came without an identity assertion");
-                Err(ApiError::auth_store_unavailable())
-            } else {
-                Ok(())
-            };
-        };
+                ApiError::auth_store_unavailable()
+            })
+        });
+        telemetry::vouched(
+            request.extensions(),
+            asserted.as_ref().ok().map(|it| &it.principal),
+        );
+        let asserted = asserted?;
         request.headers_mut().remove(VESTIBULE_IDENTITY);
         asserted.enter(request.extensions_mut());
         Ok(())

@@ -7,6 +7,7 @@ use super::quota::{Quota, Verdict};
 use crate::error::StoreError;
 use crate::guarded::Guarded;
 use crate::principal::{Caller, KeyVersion};
+use crate::telemetry::StoreStep;
 
 /// What a store says to the charge of a request whose key record it may keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +83,12 @@ impl<S: Counters> Counters for Guarded<S> {
 
     async fn hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
         if self.store.is_local() {
-            return self.store.hit(caller, quota).await;
+            return self
+                .ask(StoreStep::Hit, self.store.hit(caller, quota))
+                .await;
         }
         // In a box, so that the future of a request to a local store has no room for it.
-        Box::pin(self.guard(HIT, self.store.hit(caller, quota))).await
+        Box::pin(self.guard(StoreStep::Hit, HIT, self.store.hit(caller, quota))).await
     }
 
     async fn hit_current(
@@ -95,9 +98,11 @@ impl<S: Counters> Counters for Guarded<S> {
         key: KeyVersion<'_>,
     ) -> Result<Charge, StoreError> {
         if self.store.is_local() {
-            return self.store.hit_current(caller, quota, key).await;
+            let step = self.store.hit_current(caller, quota, key);
+            return self.ask(StoreStep::Hit, step).await;
         }
-        Box::pin(self.guard(HIT, self.store.hit_current(caller, quota, key))).await
+        let step = self.store.hit_current(caller, quota, key);
+        Box::pin(self.guard(StoreStep::Hit, HIT, step)).await
     }
 }
 

@@ -11,6 +11,7 @@ use super::table::CounterTable;
 use crate::clock::SharedClock;
 use crate::error::{ApiError, StoreError};
 use crate::principal::{Caller, Principal};
+use crate::telemetry::{self, LimitDecision, Observer};
 
 /// Charges requests at a store, and by itself while the store is lost.
 #[derive(Clone, Debug)]
@@ -91,8 +92,18 @@ impl<C: Counters> Limiter<C> {
     /// 503 where neither the store nor this process has room for another caller, or where
     /// the store is lost and nothing is to pass without it.
     pub async fn charge(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, ApiError> {
+        self.charge_observed(caller, quota, None).await
+    }
+
+    /// The same, where somebody may want to know of it.
+    pub(super) async fn charge_observed(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        observer: Option<&Observer>,
+    ) -> Result<Verdict, ApiError> {
         let answer = self.counters.hit(caller, quota).await;
-        self.settle(caller, quota, answer)
+        self.settle(caller, quota, answer, observer)
     }
 
     /// Charges one request by the state of its key record; none where the record has
@@ -105,14 +116,15 @@ impl<C: Counters> Limiter<C> {
         &self,
         principal: &Principal,
         quota: &Quota,
+        observer: Option<&Observer>,
     ) -> Result<Option<Verdict>, ApiError> {
         let caller = principal.caller();
         let Some(key) = principal.tracked_version() else {
-            let answer = self.counters.hit(caller, quota).await;
-            return self.settle(caller, quota, answer).map(Some);
+            let charged = self.charge_observed(caller, quota, observer).await;
+            return charged.map(Some);
         };
         let answer = self.counters.hit_current(caller, quota, key).await;
-        self.settle_current(caller, quota, answer)
+        self.settle_current(caller, quota, answer, observer)
     }
 
     /// As [`settle`](Self::settle); none where the key record has changed.
@@ -121,13 +133,14 @@ impl<C: Counters> Limiter<C> {
         caller: &Caller,
         quota: &Quota,
         answer: Result<Charge, StoreError>,
+        observer: Option<&Observer>,
     ) -> Result<Option<Verdict>, ApiError> {
         let answer = match answer {
             Ok(Charge::Outdated) => return Ok(None),
             Ok(Charge::Judged(verdict)) => Ok(verdict),
             Err(cause) => Err(cause),
         };
-        self.settle(caller, quota, answer).map(Some)
+        self.settle(caller, quota, answer, observer).map(Some)
     }
 
     /// Tells a caller about its budget, in the headers of its response.
@@ -138,8 +151,29 @@ impl<C: Counters> Limiter<C> {
         }
     }
 
+    fn settle(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+        answer: Result<Verdict, StoreError>,
+        observer: Option<&Observer>,
+    ) -> Result<Verdict, ApiError> {
+        let is_degraded = answer.is_err();
+        let settled = self.judge(caller, quota, answer);
+        telemetry::note(observer, |seen| {
+            seen.limit = Some(match (&settled, is_degraded) {
+                (Err(_), _) => LimitDecision::Unavailable,
+                (Ok(verdict), true) if verdict.allowed => LimitDecision::AllowedDegraded,
+                (Ok(_), true) => LimitDecision::LimitedDegraded,
+                (Ok(verdict), false) if verdict.allowed => LimitDecision::Allowed,
+                (Ok(_), false) => LimitDecision::Limited,
+            });
+        });
+        settled
+    }
+
     /// Notes what the store said, or judges without it.
-    pub(crate) fn settle(
+    fn judge(
         &self,
         caller: &Caller,
         quota: &Quota,

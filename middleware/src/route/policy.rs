@@ -1,5 +1,6 @@
 //! What a route asks of a request, and the judgement whether a request meets it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -16,6 +17,8 @@ use crate::principal::Principal;
 /// [`RouteMatch`](super::RouteMatch).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// The path pattern that it was entered under; none before that.
+    path: Option<Arc<str>>,
     public: bool,
     /// Any one of them will do; none asks for nothing beyond a key.
     scopes: Vec<Box<str>>,
@@ -52,6 +55,7 @@ impl Policy {
     /// Any good key will do.
     pub fn authenticated() -> Self {
         Self {
+            path: None,
             public: false,
             scopes: Vec::new(),
             idempotency: None,
@@ -145,6 +149,19 @@ impl Policy {
     pub fn body_max(mut self, bytes: u64) -> Self {
         self.body_max = bytes;
         self
+    }
+
+    /// The path pattern of the route, such as `/v1/charges/{id}`; none before it was entered
+    /// into [`Routes`](super::Routes).
+    pub fn path(&self) -> Option<&Arc<str>> {
+        self.path.as_ref()
+    }
+
+    /// The policy of the route with this path.
+    pub(super) fn entered(self: Arc<Self>, path: &str) -> Arc<Self> {
+        let mut policy = Arc::unwrap_or_clone(self);
+        policy.path = Some(path.into());
+        Arc::new(policy)
     }
 
     /// Whether a request needs no key.

@@ -63,7 +63,7 @@ impl Routes {
         };
         let (method, path) = parse(pattern).map_err(fault)?;
         for path in alternatives(&path) {
-            self.enter(method.clone(), &path, Arc::clone(&policy))
+            self.enter(method.clone(), &path, Arc::clone(&policy).entered(&path))
                 .map_err(fault)?;
         }
         Ok(self)
@@ -307,6 +307,15 @@ mod tests {
                 RouteMatch::Unmatched => "none".to_owned(),
             };
             assert_eq!(found, want, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_policy_knows_the_path_of_its_route() {
+        let routes = Routes::default().with("GET /a/{b,c}/{id}", Policy::public());
+        for (path, want) in [("/a/b/1", "/a/b/{id}"), ("/a/c/2", "/a/c/{id}")] {
+            let found = routes.as_ref().unwrap().find(&Method::GET, path);
+            assert_eq!(&**found.policy().unwrap().path().unwrap(), want);
         }
     }
 

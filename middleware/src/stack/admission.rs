@@ -8,6 +8,7 @@ use crate::guarded::Guarded;
 use crate::idempotency::{Attempt, Decision, Records};
 use crate::principal::{Caller, KeyVersion};
 use crate::rate_limit::{Charge, Counters, Quota};
+use crate::telemetry::StoreStep;
 
 /// What the store says to a keyed request: to its charge, and to its claim. There is no
 /// second answer where no claim was tried: for a request that is over its limit or was
@@ -98,7 +99,7 @@ impl<S: Admission> Admission for Guarded<S> {
                 answers => Ok(answers),
             }
         };
-        let cause = match self.guard(BOTH, step).await {
+        let cause = match self.guard(StoreStep::Admit, BOTH, step).await {
             Ok(answers) => return answers,
             Err(cause) => cause,
         };

@@ -10,17 +10,19 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use super::admission::Admission;
+use super::calling::{answered, call_capped, over_limit, uncharged};
 use crate::api_key::{Authenticator, Keyring};
-use crate::body::{Body, Capped, RequestBody, Tripwire};
+use crate::body::{Body, RequestBody};
 use crate::context::Vouched;
 use crate::error::ApiError;
-use crate::future::{BoxFuture, Ending, Within, ready_clone, within};
+use crate::future::{BoxFuture, ready_clone};
 use crate::guarded::Guarded;
 use crate::header::VESTIBULE_REPLAYED;
 use crate::idempotency::{Decision, Executor, IdempotencyKey, Keyed};
 use crate::principal::Principal;
 use crate::rate_limit::{Limiter, Verdict};
 use crate::route::{Policy, RouteMatch};
+use crate::telemetry::{self, KeyDecision, Observer};
 
 /// Middleware that asks who is calling, charges the request, holds it against its route
 /// and claims its Idempotency-Key.
@@ -109,12 +111,21 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
             let principal = known.get::<Principal>().cloned();
             if is_vouched || found.is_public() {
                 if principal.is_none() {
+                    telemetry::note(Observer::of(known), |seen| {
+                        seen.key = Some(KeyDecision::Public);
+                    });
                     self.authenticator.strip(request.headers_mut());
                 }
                 return Box::pin(uncharged(inner, request, found, is_vouched)).await;
             }
             let principal = match principal {
-                Some(principal) => principal,
+                Some(principal) => {
+                    telemetry::note(Observer::of(known), |seen| {
+                        seen.key.get_or_insert(KeyDecision::Given);
+                        seen.caller = Some(principal.clone());
+                    });
+                    principal
+                }
                 None => match self.authenticator.introduce(&mut request).await {
                     Ok(principal) => principal,
                     Err(refusal) => return Ok(refusal.into_response()),
@@ -128,7 +139,9 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
                 Err(refusal) => Err(refusal),
             };
             let quota = self.limiter.quota_of(Some(&principal));
-            let verdict = match self.limiter.charge_current(&principal, &quota).await {
+            let observer = Observer::of(request.extensions());
+            let charged = self.limiter.charge_current(&principal, &quota, observer);
+            let verdict = match charged.await {
                 Ok(Some(verdict)) => verdict,
                 Ok(None) => return self.pass_anew(inner, request, principal).await,
                 Err(refusal) => return Ok(refusal.into_response()),
@@ -164,7 +177,8 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
     {
         Box::pin(async move {
-            match self.authenticator.renew(&outdated).await {
+            let observer = Observer::of(request.extensions());
+            match self.authenticator.renew(&outdated, observer).await {
                 Ok(principal) => request.extensions_mut().insert(principal),
                 Err(refusal) => return Ok(refusal.into_response()),
             };
@@ -187,16 +201,18 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         B: HttpBody<Data: Send, Error: Send> + Send + 'static,
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
     {
+        let observer = Observer::of(request.extensions()).cloned();
+        let observer = observer.as_ref();
         let prepare = self.executor.prepare(request, key, &policy, &principal);
         let mut keyed = match prepare.await {
             Ok(keyed) => keyed,
-            Err(refusal) => return Ok(self.refuse(principal, refusal).await),
+            Err(refusal) => return Ok(self.refuse(principal, refusal, observer).await),
         };
         let (verdict, decision) = loop {
-            match self.ask(&principal, &mut keyed).await {
+            match self.ask(&principal, &mut keyed, observer).await {
                 Ok(Some(answers)) => break answers,
                 // The key record is another one by now: the request is judged by that.
-                Ok(None) => match self.authenticator.renew(&principal).await {
+                Ok(None) => match self.authenticator.renew(&principal, observer).await {
                     Ok(renewed) => principal = renewed,
                     Err(refusal) => return Ok(refusal.into_response()),
                 },
@@ -214,12 +230,18 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
     }
 
     /// Charges a request that cannot be executed, and tells why.
-    async fn refuse<R>(&self, mut principal: Principal, refusal: ApiError) -> Response<Body<R>> {
+    async fn refuse<R>(
+        &self,
+        mut principal: Principal,
+        refusal: ApiError,
+        observer: Option<&Observer>,
+    ) -> Response<Body<R>> {
         let verdict = loop {
             let quota = self.limiter.quota_of(Some(&principal));
-            match self.limiter.charge_current(&principal, &quota).await {
+            let charged = self.limiter.charge_current(&principal, &quota, observer);
+            match charged.await {
                 Ok(Some(verdict)) => break verdict,
-                Ok(None) => match self.authenticator.renew(&principal).await {
+                Ok(None) => match self.authenticator.renew(&principal, observer).await {
                     Ok(renewed) => principal = renewed,
                     Err(refusal) => return refusal.into_response(),
                 },
@@ -240,10 +262,12 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         &self,
         principal: &Principal,
         keyed: &mut Keyed<B, Guarded<S>>,
+        observer: Option<&Observer>,
     ) -> Result<Option<Asked>, ApiError> {
         let (caller, quota) = (principal.caller(), self.limiter.quota_of(Some(principal)));
         if let Err(refusal) = keyed.judge(principal) {
-            let verdict = self.limiter.charge_current(principal, &quota).await?;
+            let charged = self.limiter.charge_current(principal, &quota, observer);
+            let verdict = charged.await?;
             let told = |verdict: Verdict| (verdict, verdict.allowed.then_some(Err(refusal)));
             return Ok(verdict.map(told));
         }
@@ -252,7 +276,10 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         if claim.is_none() {
             keyed.close();
         }
-        let Some(verdict) = self.limiter.settle_current(caller, &quota, charge)? else {
+        let Some(verdict) = self
+            .limiter
+            .settle_current(caller, &quota, charge, observer)?
+        else {
             return Ok(None);
         };
         let decision = match claim {
@@ -302,77 +329,4 @@ fn judge<S: Admission, B>(
     policy.judge(principal, request.method(), request.headers())?;
     let key = Executor::<Guarded<S>>::key_of(&policy, request)?;
     Ok((policy, key))
-}
-
-/// Passes on a request that is not charged here: of a public route, or charged and
-/// claimed already by the layers that vouch for it.
-async fn uncharged<T, B, R>(
-    mut inner: T,
-    request: Request<B>,
-    found: RouteMatch,
-    is_vouched: bool,
-) -> Result<Response<Body<R>>, T::Error>
-where
-    T: Service<Request<RequestBody<B>>, Response = Response<R>>,
-    B: HttpBody,
-{
-    let judged = found.into_policy().and_then(|policy| {
-        policy.judge_length(request.headers())?;
-        Ok(policy)
-    });
-    let policy = match judged {
-        Ok(policy) => policy,
-        Err(refusal) => return Ok(refusal.into_response()),
-    };
-    let (call, wire) = call_capped(&mut inner, request, &policy);
-    let mut response = answered(call.await, wire.as_ref(), &policy)?;
-    if !is_vouched {
-        response.headers_mut().remove(VESTIBULE_REPLAYED);
-    }
-    Ok(response)
-}
-
-/// What a call of the inner service came to, within the route's deadline and cap.
-fn answered<R, E>(
-    ending: Ending<Result<Response<R>, E>>,
-    wire: Option<&Tripwire>,
-    policy: &Policy,
-) -> Result<Response<Body<R>>, E> {
-    if wire.is_some_and(Tripwire::is_tripped) {
-        return Ok(ApiError::payload_too_large(policy.bytes_allowed()).into_response());
-    }
-    match ending {
-        Ending::Answered(answer) => Ok(answer?.map(Body::inner)),
-        Ending::Late => Ok(ApiError::timeout().into_response()),
-        Ending::Panicked => {
-            tracing::error!("a handler panicked");
-            Ok(ApiError::internal().into_response())
-        }
-    }
-}
-
-fn over_limit<R>(verdict: &Verdict) -> Response<Body<R>> {
-    ApiError::rate_limit_exceeded(verdict.limit, verdict.wait).into_response()
-}
-
-/// Calls the inner service within the route's deadline and cap. A panic is caught here, so
-/// that its answer still tells the caller's budget.
-///
-/// A body of a known length has been judged by it; only the others need a wire.
-fn call_capped<T, B>(
-    inner: &mut T,
-    request: Request<B>,
-    policy: &Policy,
-) -> (Within<T::Future>, Option<Tripwire>)
-where
-    T: Service<Request<RequestBody<B>>>,
-    B: HttpBody,
-{
-    let (parts, body) = request.into_parts();
-    let cap = policy.bytes_allowed();
-    let is_judged = body.size_hint().upper().is_some_and(|most| most <= cap);
-    let wire = (!is_judged).then(Tripwire::default);
-    let body = Body::inner(Capped::new(body, cap).wired(wire.clone()));
-    let call = inner.call(Request::from_parts(parts, body));
-    (within(policy.time_allowed(), call), wire)
 }

@@ -21,6 +21,7 @@ use crate::identity::Verifier;
 use crate::rate_limit::{Limiter, Quota, WhenLost};
 use crate::route::{InvalidRoute, Policy, Routes};
 use crate::tasks::Tasks;
+use crate::telemetry::StoreObserver;
 
 /// Builds an [`ApiLayer`].
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub struct ApiLayerBuilder<S, K> {
     trusted: Option<Verifier>,
     assertions_only: bool,
     in_flight_max: usize,
+    store_observer: Option<Arc<dyn StoreObserver>>,
 }
 
 /// Why a stack cannot be built.
@@ -76,6 +78,7 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             trusted: None,
             assertions_only: false,
             in_flight_max: IN_FLIGHT,
+            store_observer: None,
         }
     }
 
@@ -191,6 +194,12 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
         self
     }
 
+    /// Who learns of the steps that are taken at the store; nobody by default.
+    pub fn observe_store(mut self, observer: Arc<dyn StoreObserver>) -> Self {
+        self.store_observer = Some(observer);
+        self
+    }
+
     /// Where keyed requests run.
     pub fn tasks(mut self, tasks: Tasks) -> Self {
         self.options.tasks = tasks;
@@ -239,7 +248,7 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             .clock(clock.clone())
             .entropy(entropy)
             .error_format(error_format);
-        let store = Guarded::new(self.store, clock.clone());
+        let store = Guarded::new(self.store, clock.clone()).observed(self.store_observer);
         let gate = Gate {
             authenticator: self.authenticator,
             limiter: Limiter::new(store.clone(), self.quota, clock.clone())

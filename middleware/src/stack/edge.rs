@@ -19,6 +19,7 @@ use crate::error::{ApiError, ErrorType};
 use crate::header;
 use crate::identity::Verifier;
 use crate::route::Routes;
+use crate::telemetry::{self, Observer};
 
 /// Middleware that finds the route of a request, trusts an assertion, strips the headers that
 /// only the layers may set, bounds what runs at one time and answers for a panic.
@@ -99,6 +100,9 @@ where
             .routes
             .find(request.method(), request.uri().path());
         let is_public = found.is_public();
+        telemetry::note(Observer::of(request.extensions()), |seen| {
+            seen.route = found.policy().and_then(|policy| policy.path().cloned());
+        });
         let refusal = request.extensions_mut().remove::<Refusal>();
         let refused = refusal.map_or(Ok(()), |Refusal(refusal)| Err(refusal));
         let admitted = refused.and_then(|()| self.rules.take_place());
@@ -142,13 +146,22 @@ impl Rules {
             return Ok(());
         };
         let line = (request.method(), request.uri());
-        if let Some(asserted) = verifier.examine(request.headers(), line, self.clock.now())? {
-            asserted.enter(request.extensions_mut());
-            request.extensions_mut().insert(Vouched);
-        } else if self.assertions_only && !is_public {
-            tracing::warn!("a request came without an assertion");
-            return Err(ApiError::auth_store_unavailable());
+        let examined = verifier.examine(request.headers(), line, self.clock.now());
+        if matches!(examined, Ok(None)) && (!self.assertions_only || is_public) {
+            return Ok(());
         }
+        let asserted = examined.and_then(|asserted| {
+            asserted.ok_or_else(|| {
+                tracing::warn!("a request came without an assertion");
+                ApiError::auth_store_unavailable()
+            })
+        });
+        telemetry::vouched(
+            request.extensions(),
+            asserted.as_ref().ok().map(|it| &it.principal),
+        );
+        asserted?.enter(request.extensions_mut());
+        request.extensions_mut().insert(Vouched);
         Ok(())
     }
 }

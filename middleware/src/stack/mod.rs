@@ -7,6 +7,7 @@
 mod admission;
 mod admit;
 mod builder;
+mod calling;
 mod cleanse;
 mod edge;
 

@@ -14,10 +14,11 @@ use crate::api_key::{ApiKey, KeyRecord, Keys, Peppers};
 use crate::clock::Timestamp;
 use crate::context::Claim;
 use crate::entropy::SystemEntropy;
-use crate::error::ApiError;
+use crate::error::{ApiError, Code};
 use crate::identity::{AssertLayer, Secret, Signer, Verifier};
 use crate::principal::Principal;
 use crate::route::Policy;
+use crate::telemetry::{KeyDecision, Observer};
 use crate::testing::{CountingEntropy, ManualClock};
 use crate::{Store, memory};
 
@@ -253,22 +254,25 @@ async fn an_assertion_carries_the_caller_and_the_claim_to_a_second_stack() {
     );
     let front = AssertLayer::new(Signer::new(secret), clock);
     let service = world.api.layer(front.layer(behind.layer(told)));
-    let response = service
-        .clone()
-        .oneshot(world.charge("k", r#"{"agent":"a"}"#))
-        .await
-        .unwrap();
+    let observer = Observer::new();
+    let mut request = world.charge("k", r#"{"agent":"a"}"#);
+    request.extensions_mut().insert(observer.clone());
+    let response = service.clone().oneshot(request).await.unwrap();
+    assert_eq!(observer.decisions().key, Some(KeyDecision::Vouched));
     let (parts, body) = response.into_parts();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "acc k");
     assert_eq!(parts.headers["x-ratelimit-remaining"], "8");
 
-    let unsigned = behind
-        .layer(service_fn(drain))
-        .oneshot(world.charge("k", "{}"));
+    let mut unsigned = world.charge("k", "{}");
+    unsigned.extensions_mut().insert(observer.clone());
+    let unsigned = behind.layer(service_fn(drain)).oneshot(unsigned);
     assert_eq!(
         unsigned.await.unwrap().status(),
         StatusCode::SERVICE_UNAVAILABLE
     );
+    let seen = observer.decisions();
+    assert_eq!(seen.key, Some(KeyDecision::UnprovenAssertion));
+    assert_eq!(seen.refusal, Some(Code::AUTH_STORE_UNAVAILABLE));
 }
 
 #[test]
@@ -299,6 +303,64 @@ fn a_stack_that_cannot_work_is_not_built() {
         let fault = built.unwrap_err().to_string();
         assert!(fault.starts_with(want), "{fault}");
     }
+}
+
+/// Key, Idempotency-Key and body of requests one after the other; what is decided of each.
+const DECIDED: &str = r#"
+    bad    POST /v1/charges  - {"agent":"a"}  minted malformed - -          /v1/charges invalid_api_key     -
+    -      POST /v1/charges  - {"agent":"a"}  minted missing   - -          /v1/charges invalid_api_key     -
+    -      GET  /hook        - {}             minted public    - -          /hook       -                   -
+    spent  POST /v1/charges  - {"agent":"a"}  minted accepted  limited -    /v1/charges rate_limit_exceeded spent
+    wide   POST /v1/nothing  - {"agent":"a"}  minted accepted  allowed -    -           endpoint_not_found  wide
+    narrow POST /v1/charges  - {"agent":"a"}  minted accepted  allowed -    /v1/charges insufficient_scope  narrow
+    wide   POST /v1/charges  - {"agent":"a"}  minted accepted  allowed -    /v1/charges -                   wide
+    wide   POST /v1/charges  k {"agent":"a"}  minted accepted  allowed executed /v1/charges -               wide
+    wide   POST /v1/charges  k {"agent":"a"}  minted accepted  allowed replayed /v1/charges -               wide
+    wide   POST /v1/charges  k {"agent":"A"}  minted accepted  allowed mismatch /v1/charges idempotency_key_in_use_with_different_params wide
+    spent  POST /v1/charges  k {"agent":"a"}  minted accepted  limited -    /v1/charges rate_limit_exceeded spent
+"#;
+
+#[tokio::test]
+async fn an_observer_learns_what_each_layer_decided() {
+    let world = World::new(20);
+    for row in DECIDED.trim().lines() {
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        let [key, method, path, idempotency_key, body, ..] = cells[..] else {
+            unreachable!("a row has five cells and what is decided");
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json");
+        if key != "-" {
+            request = request.header("authorization", format!("Bearer {}", world.key(key)));
+        }
+        if idempotency_key != "-" {
+            request = request.header("idempotency-key", idempotency_key);
+        }
+        let mut request = request.body(Full::from(body.to_owned())).unwrap();
+        let observer = Observer::new();
+        request.extensions_mut().insert(observer.clone());
+        world.send(request).await;
+        assert_eq!(told(&observer), cells[5..].join(" "), "{row}");
+    }
+}
+
+/// What was decided, in the order of a row.
+fn told(observer: &Observer) -> String {
+    let seen = observer.decisions();
+    let word = |word: Option<&'static str>| word.unwrap_or("-");
+    let caller = seen.caller.as_ref();
+    [
+        word(seen.id.map(|id| id.as_str())),
+        word(seen.key.map(|key| key.as_str())),
+        word(seen.limit.map(|limit| limit.as_str())),
+        word(seen.idempotency.map(|keyed| keyed.as_str())),
+        seen.route.as_deref().unwrap_or("-"),
+        word(seen.refusal.map(|code| code.name())),
+        caller.map_or("-", |caller| caller.key_id()),
+    ]
+    .join(" ")
 }
 
 /// An API of one keyed route, and the keys to try it with.

@@ -15,6 +15,7 @@ use crate::postgres;
 use crate::principal::Principal;
 #[cfg(feature = "redis")]
 use crate::redis;
+use crate::telemetry::StoreObserver;
 
 /// The keyring of one of the stores that come with this crate.
 ///
@@ -58,6 +59,34 @@ macro_rules! ask {
             StoreKeyring::Postgres($held) => $answer,
         }
     };
+}
+
+impl StoreKeyring {
+    /// Tells somebody of each look-up, where it goes over a network.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn StoreObserver>) -> Self {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(keyring) => Self::Redis(keyring.observed(observer)),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(keyring) => Self::Postgres(keyring.observed(observer)),
+            _ => {
+                drop(observer);
+                self
+            }
+        }
+    }
+
+    /// Whether the last look-up got no answer.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(keyring) => keyring.is_lost(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(keyring) => keyring.is_lost(),
+            _ => false,
+        }
+    }
 }
 
 impl Keyring for StoreKeyring {

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
+use prometheus_client::encoding::prometheus_text;
 use tower_service::Service;
 use vestibule::{ApiError, Body};
 
@@ -79,7 +80,7 @@ impl Admin {
         let mut answer = match path {
             "/healthz" => text("ok\n"),
             "/readyz" => self.readiness(),
-            _ => text(self.metrics()),
+            _ => self.metrics(),
         };
         let fresh = HeaderValue::from_static("no-store");
         answer.headers_mut().insert(CACHE_CONTROL, fresh);
@@ -96,10 +97,14 @@ impl Admin {
         }
     }
 
-    fn metrics(&self) -> String {
-        let mut text = String::new();
-        self.life.gauges().write(&mut text);
-        text
+    fn metrics(&self) -> Answer {
+        let mut written = String::new();
+        self.life.gauges().write(&mut written);
+        self.life.metrics().write(&mut written);
+        let mut answer = text(written);
+        let kind = HeaderValue::from_static(prometheus_text::CONTENT_TYPE);
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        answer
     }
 }
 

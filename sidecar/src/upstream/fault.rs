@@ -119,6 +119,22 @@ impl Kind {
         }
     }
 
+    /// The word for a label or a field of a log.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::BodyCut => "body_cut",
+            Self::BodySlow => "body_slow",
+            Self::BodyTooLong => "body_too_long",
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectSlow => "connect_slow",
+            Self::Cut => "cut",
+            Self::Full => "full",
+            Self::Malformed => "malformed",
+            Self::Slow => "slow",
+            Self::Unsent => "unsent",
+        }
+    }
+
     /// Whether it tells of a service that is not well.
     pub(crate) fn is_the_services(self) -> bool {
         !self.is_the_clients() && self != Self::Full

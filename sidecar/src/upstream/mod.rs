@@ -55,6 +55,7 @@ use self::turns::{Place, Turns};
 use self::wire::Session;
 use crate::config::Config;
 use crate::start::StartError;
+use crate::telemetry::Passage;
 
 /// The service behind the sidecar. Cheap to clone.
 #[derive(Clone)]
@@ -96,15 +97,20 @@ impl Upstream {
         let found = head.extensions.get().and_then(RouteMatch::policy);
         let policy = found.cloned();
         let body_max = policy.as_ref().map_or(0, |policy| policy.bytes_allowed());
+        let passage: Option<Passage> = head.extensions.get().cloned();
         let is_head = head.method == Method::HEAD;
         let Some(place) = self.turns.take().await else {
             return Fault::new(Kind::Full).into_response(body_max);
         };
-        let sending = Sending::new(body, self.patience);
+        let sending = Sending::new(body, self.patience).counted(passage.clone());
+        let calling = passage.map(Passage::calling);
         let answered = match self.exchange(head, policy.as_deref(), sending).await {
             Ok((exchange, response)) => answer(exchange, response, place, is_head).await,
             Err(fault) => Err(fault),
         };
+        if let Some(calling) = calling {
+            calling.ended(outcome(&answered));
+        }
         answered.unwrap_or_else(|fault| fault.into_response(body_max))
     }
 
@@ -197,6 +203,14 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let proxied = self.clone().proxy(request);
         Box::pin(async { Ok(proxied.await) })
+    }
+}
+
+/// The word for what became of a request.
+fn outcome<T>(answered: &Result<T, Fault>) -> &'static str {
+    match answered {
+        Ok(_) => "answered",
+        Err(fault) => fault.kind().as_str(),
     }
 }
 

@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::fault::{BoxError, Fault, Kind};
+use crate::telemetry::Passage;
 
 /// A body that is sent piece by piece, and that remembers whether it could be sent again.
 pub(crate) struct Sending<B> {
@@ -14,6 +15,7 @@ pub(crate) struct Sending<B> {
     open: bool,
     patience: Duration,
     memory: Memory,
+    passage: Option<Passage>,
 }
 
 /// What is left of a body for a second attempt.
@@ -40,7 +42,14 @@ where
             body,
             patience,
             memory: Memory::Untouched,
+            passage: None,
         }
+    }
+
+    /// Counts what arrives of it.
+    pub(crate) fn counted(mut self, passage: Option<Passage>) -> Self {
+        self.passage = passage;
+        self
     }
 
     /// The length, where it is known.
@@ -102,7 +111,12 @@ where
                 Some(Err(cause)) => return Err(Fault::body(cause)),
                 // Trailers do not cross an HTTP/1.1 upstream.
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                    Ok(data) if !data.is_empty() => {
+                        if let Some(passage) = &self.passage {
+                            passage.received(data.len());
+                        }
+                        return Ok(Some(data));
+                    }
                     _ => {}
                 },
             }

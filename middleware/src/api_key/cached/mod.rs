@@ -15,6 +15,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::error::StoreError;
 use crate::guarded::Guarded;
 use crate::principal::Principal;
+use crate::telemetry::{StoreObserver, StoreStep};
 
 /// A keyring that goes on for a while when its store is lost (contract §7).
 ///
@@ -113,9 +114,24 @@ impl<K> Cached<K> {
         self
     }
 
+    /// Tells somebody of each look-up at the store.
+    #[must_use]
+    pub fn observed(mut self, observer: Arc<dyn StoreObserver>) -> Self {
+        self.guarded = self.guarded.observed(Some(observer));
+        self
+    }
+
     /// Whether the last look-up got no answer from the store.
     pub fn is_lost(&self) -> bool {
         self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    async fn guard<T>(
+        &self,
+        asked: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let step = StoreStep::ReadKey;
+        self.guarded.guard(step, self.deadline, asked).await
     }
 
     fn answered(&self, digest: &Digest, found: Option<&Arc<KeyRecord>>) {
@@ -174,7 +190,7 @@ impl<K: Keyring> Keyring for Cached<K> {
             return Ok(Some(record));
         }
         let asked = self.guarded.store.find(digest);
-        match self.guarded.guard(self.deadline, asked).await {
+        match self.guard(asked).await {
             Ok(found) => {
                 self.answered(digest, found.as_ref());
                 Ok(found)
@@ -185,7 +201,7 @@ impl<K: Keyring> Keyring for Cached<K> {
 
     async fn reread(&self, principal: &Principal) -> Result<Option<Arc<KeyRecord>>, StoreError> {
         let asked = self.guarded.store.reread(principal);
-        let found = self.guarded.guard(self.deadline, asked).await?;
+        let found = self.guard(asked).await?;
         if let Some(record) = &found {
             self.answered(record.digest(), Some(record));
         }

@@ -12,6 +12,7 @@ use crate::body::Body;
 use crate::error::ApiError;
 use crate::future::{BoxFuture, ready_clone};
 use crate::guarded::Guarded;
+use crate::telemetry::Observer;
 
 /// Middleware that charges each request to its caller's budget.
 ///
@@ -63,7 +64,10 @@ where
                     .map(Body::inner));
             };
             let quota = limiter.quota_of(parts.extensions.get());
-            let verdict = match limiter.charge(&caller, &quota).await {
+            let verdict = match limiter
+                .charge_observed(&caller, &quota, Observer::of(&parts.extensions))
+                .await
+            {
                 Ok(verdict) => verdict,
                 Err(refusal) => return Ok(refusal.into_response()),
             };

@@ -3,6 +3,7 @@
 mod claims;
 mod departures;
 mod lookups;
+mod observed;
 mod outcomes;
 
 use std::convert::Infallible;

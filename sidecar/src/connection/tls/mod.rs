@@ -7,12 +7,21 @@ use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use vestibule::clock::Timestamp;
 
 use crate::config::Tls;
 use crate::tls::{Files, Fresh, TlsFault, provider};
+use crate::validity;
 
 /// What clients are shown, and what is asked of them.
-pub(crate) type Certificates = Fresh<ServerConfig>;
+pub(crate) type Certificates = Fresh<Shown>;
+
+/// What a handshake is made with.
+pub(crate) struct Shown {
+    config: Arc<ServerConfig>,
+    /// When the certificate ends, as far as that can be read.
+    pub(crate) ends: Option<Timestamp>,
+}
 
 /// Reads the files.
 pub(crate) fn read(tls: &Tls, http2: bool) -> Result<Arc<Certificates>, TlsFault> {
@@ -25,11 +34,15 @@ pub(crate) async fn accept<I>(certificates: &Certificates, io: I) -> std::io::Re
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    TlsAcceptor::from(certificates.current()).accept(io).await
+    let shown = certificates.current();
+    TlsAcceptor::from(Arc::clone(&shown.config))
+        .accept(io)
+        .await
 }
 
-fn load(tls: &Tls, http2: bool, files: &mut Files) -> Result<ServerConfig, TlsFault> {
+fn load(tls: &Tls, http2: bool, files: &mut Files) -> Result<Shown, TlsFault> {
     let certificates = files.certificates(&tls.certificate)?;
+    let ends = certificates.first().and_then(|leaf| validity::ends(leaf));
     let key = files.key(&tls.key)?;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -46,7 +59,8 @@ fn load(tls: &Tls, http2: bool, files: &mut Files) -> Result<ServerConfig, TlsFa
     let config = builder.with_single_cert(certificates, key);
     let mut config = config.map_err(|cause| TlsFault::new(&tls.key, cause))?;
     config.alpn_protocols = protocols(http2);
-    Ok(config)
+    let config = Arc::new(config);
+    Ok(Shown { config, ends })
 }
 
 fn protocols(http2: bool) -> Vec<Vec<u8>> {

@@ -1,0 +1,137 @@
+//! One request on its way: what it is, and what is noted of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Method, Request, StatusCode};
+use http_body::Body;
+use tokio::time::Instant;
+use vestibule::telemetry::{Decisions, Observer};
+
+/// One request, in its extensions. Clones are one.
+#[derive(Clone, Debug)]
+pub(crate) struct Passage(Arc<Facts>);
+
+#[derive(Debug)]
+struct Facts {
+    began: Instant,
+    method: Method,
+    /// Of the body, where it was said.
+    declared: Option<u64>,
+    /// Of the body, as far as it went to the service.
+    received: AtomicU64,
+    upstream: Mutex<Option<Call>>,
+    observer: Observer,
+}
+
+/// What became of a request at the service behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// A word for how it ended: `answered`, or the fault.
+    pub(crate) outcome: &'static str,
+    /// Until the head of the answer.
+    pub(crate) took: Duration,
+}
+
+/// A request that is at the service. What became of it is noted when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Calling {
+    passage: Passage,
+    began: Instant,
+    outcome: &'static str,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ending {
+    /// Of the answer; none where the client left before it.
+    pub(crate) status: Option<StatusCode>,
+    /// Bytes of the answer's body that were given away.
+    pub(crate) sent: u64,
+    /// Whether all of the answer was given away.
+    pub(crate) is_whole: bool,
+}
+
+// === impl Passage ===
+
+impl Passage {
+    /// A request whose head has been read, and of which the layers will tell.
+    pub(crate) fn begin<B: Body>(request: &mut Request<B>) -> Self {
+        let observer = Observer::new();
+        let facts = Facts {
+            began: Instant::now(),
+            method: request.method().clone(),
+            declared: request.body().size_hint().exact(),
+            received: AtomicU64::new(0),
+            upstream: Mutex::new(None),
+            observer: observer.clone(),
+        };
+        let passage = Self(Arc::new(facts));
+        request.extensions_mut().insert(observer);
+        request.extensions_mut().insert(passage.clone());
+        passage
+    }
+
+    /// So many bytes of the body have arrived.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// It is sent to the service now.
+    pub(crate) fn calling(self) -> Calling {
+        Calling {
+            passage: self,
+            began: Instant::now(),
+            outcome: "abandoned",
+        }
+    }
+
+    /// How long it has taken so far.
+    pub(crate) fn age(&self) -> Duration {
+        self.0.began.elapsed()
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.0.method
+    }
+
+    /// What became of it at the service; none where it never got there.
+    pub(crate) fn call(&self) -> Option<Call> {
+        *self.call_mut()
+    }
+
+    /// Bytes of the request's body.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        let received = || self.0.received.load(Ordering::Relaxed);
+        self.0.declared.unwrap_or_else(received)
+    }
+
+    /// What the layers decided.
+    pub(crate) fn decisions(&self) -> Decisions {
+        self.0.observer.decisions()
+    }
+
+    fn call_mut(&self) -> std::sync::MutexGuard<'_, Option<Call>> {
+        let held = self.0.upstream.lock();
+        held.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Calling ===
+
+impl Calling {
+    /// The service has answered, or failed; a word for it.
+    pub(crate) fn ended(mut self, outcome: &'static str) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        *self.passage.call_mut() = Some(Call {
+            outcome: self.outcome,
+            took: self.began.elapsed(),
+        });
+    }
+}

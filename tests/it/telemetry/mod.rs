@@ -1,0 +1,9 @@
+//! What a running sidecar tells of itself: metrics, and what reads them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what goes wrong in a helper fails the test that called it"
+)]
+
+mod metrics;
+mod prometheus;
