@@ -12,7 +12,7 @@ use super::Update;
 use crate::cloud_api::webhook;
 use crate::directory::Directory;
 use crate::metrics::Metrics;
-use crate::store::{self, Change, StoreError, Webhook};
+use crate::store::{self, Change, StoreError, Told, Webhook};
 use crate::window::Rules;
 
 /// Works off the log of webhooks, from the first that was not worked off before.
@@ -55,14 +55,10 @@ impl<S: store::Intake> Intake<S> {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         loop {
-            let pause = match self.turn().await {
-                Ok(0) => IDLE_MAX,
-                Ok(_) => Duration::ZERO,
-                Err(cause) => {
-                    error!(?cause, "webhooks cannot be worked off");
-                    STORE_PAUSE
-                }
-            };
+            let pause = self.turn().await.unwrap_or_else(|cause| {
+                error!(?cause, "webhooks cannot be worked off");
+                STORE_PAUSE
+            });
             tokio::select! {
                 biased;
                 () = &mut stop => return,
@@ -72,17 +68,28 @@ impl<S: store::Intake> Intake<S> {
         }
     }
 
-    /// Works off a few; returns how many.
-    async fn turn(&self) -> Result<usize, StoreError> {
+    /// Works off a few together; returns when there may be more.
+    async fn turn(&self) -> Result<Duration, StoreError> {
         let webhooks = self.store.backlog(TURN_MAX).await?;
-        let count = webhooks.len();
-        for taken in webhooks {
-            self.work_off(taken).await?;
+        if webhooks.is_empty() {
+            return Ok(IDLE_MAX);
         }
-        Ok(count)
+        let told = webhooks.iter().map(|taken| self.read(taken)).collect();
+        drop(webhooks);
+        let applied = self.store.apply(told).await?;
+        self.metrics.applied(&applied);
+        tell(&applied.changes);
+        if !applied.changes.is_empty() {
+            self.queued.notify_one();
+        }
+        Ok(match applied.bodies {
+            // Another replica is at them.
+            0 => BUSY_PAUSE,
+            _ => Duration::ZERO,
+        })
     }
 
-    async fn work_off(&self, taken: Webhook) -> Result<(), StoreError> {
+    fn read(&self, taken: &Webhook) -> Told {
         let parsed = webhook::parse(&taken.body, taken.received_at, self.rules);
         let (skipped, unknown, skewed) = (parsed.skipped, parsed.unknown, parsed.skewed);
         self.metrics
@@ -94,13 +101,10 @@ impl<S: store::Intake> Intake<S> {
             );
         }
         self.report(&parsed.updates);
-        let applied = self.store.apply(taken.seq, parsed.updates).await?;
-        self.metrics.applied(&applied);
-        tell(&applied.changes);
-        if !applied.changes.is_empty() {
-            self.queued.notify_one();
+        Told {
+            seq: taken.seq,
+            updates: parsed.updates,
         }
-        Ok(())
     }
 
     fn report(&self, updates: &[Update]) {
@@ -128,8 +132,11 @@ pub(super) fn tell(changes: &[Change]) {
     }
 }
 
-/// A body may have 4 MB, and a turn holds this many.
-const TURN_MAX: u32 = 8;
+/// As many bodies as one transaction takes, so that others need not wait long for it.
+const TURN_MAX: u32 = 64;
+
+/// When bodies are looked at again that another replica was at.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The log is looked at now and then even if nobody knocks.
 const IDLE_MAX: Duration = Duration::from_secs(5);

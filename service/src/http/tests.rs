@@ -25,7 +25,7 @@ use crate::directory::Connection;
 use crate::message::{MessageId, Policy};
 use crate::metrics::Metrics;
 use crate::recipient::PhoneNumber;
-use crate::store::{Address, Database, Filter, Intake, Operator as _, Queue, Settings};
+use crate::store::{Address, Database, Filter, Intake, Operator as _, Queue, Settings, Told};
 use crate::window::EventTime;
 
 #[tokio::test]
@@ -604,7 +604,8 @@ impl Fixture {
         });
         store.append(Bytes::new()).await.unwrap();
         let seq = store.backlog(1).await.unwrap()[0].seq;
-        store.apply(seq, vec![opened]).await.unwrap();
+        let updates = vec![opened];
+        store.apply(vec![Told { seq, updates }]).await.unwrap();
         let queued = Arc::new(Notify::new());
         let app = App {
             directory: Arc::new(directory),

@@ -17,7 +17,7 @@ use crate::recipient::PhoneNumber;
 use crate::template::Template;
 
 /// The name of one message, made here when it is accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(Uuid);
 
 /// A message as its owner may see it.

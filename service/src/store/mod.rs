@@ -105,15 +105,11 @@ pub trait Intake: Clone + Send + Sync + 'static {
     /// Appends a body.
     fn append(&self, body: Bytes) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The oldest bodies that were not worked off.
+    /// The oldest bodies that were not worked off, so many at most.
     fn backlog(&self, max: u32) -> impl Future<Output = Result<Vec<Webhook>, StoreError>> + Send;
 
-    /// Does what a body says, each update for itself, and marks the body as worked off.
-    fn apply(
-        &self,
-        seq: i64,
-        updates: Vec<Update>,
-    ) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+    /// Does what bodies say, each update for itself, and marks the bodies as worked off.
+    fn apply(&self, told: Vec<Told>) -> impl Future<Output = Result<Applied, StoreError>> + Send;
 }
 
 /// What is done now and then.
@@ -258,6 +254,15 @@ pub struct Webhook {
     pub received_at: Timestamp,
 }
 
+/// What a webhook's body says.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Its place in the log.
+    pub seq: i64,
+    /// What it says.
+    pub updates: Vec<Update>,
+}
+
 /// What the outcome of an attempt came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
@@ -269,9 +274,11 @@ pub struct Settled {
     pub lifted: u64,
 }
 
-/// What a webhook came to.
+/// What webhooks came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
+    /// Bodies that were worked off; others were another replica's.
+    pub bodies: u64,
     /// Messages that got somewhere.
     pub changes: Vec<Change>,
     /// How long each uncertain attempt took that was confirmed.
@@ -446,6 +453,22 @@ impl std::fmt::Debug for Kept {
     }
 }
 
+// === impl Applied ===
+
+impl Applied {
+    /// What this and more came to.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.bodies += more.bodies;
+        self.changes.extend(more.changes);
+        self.reconciled.extend(more.reconciled);
+        self.opened += more.opened;
+        self.repeated += more.repeated;
+        self.ignored += more.ignored;
+        self.orphans += more.orphans;
+        self.duplicates += more.duplicates;
+    }
+}
+
 // === impl ImportedWindow ===
 
 impl std::fmt::Debug for ImportedWindow {
@@ -487,6 +510,27 @@ impl StoreError {
             is_overload: true,
             cause: None,
         }
+    }
+
+    /// A step failed together with others, for this reason.
+    fn shared(step: &'static str, cause: &Arc<Self>) -> Self {
+        Self {
+            step,
+            is_overload: cause.is_overload,
+            cause: Some(Arc::clone(cause).into()),
+        }
+    }
+
+    /// Whether a statement was refused, so that the step has changed nothing.
+    fn is_refusal(&self) -> bool {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            if matches!(error.downcast_ref(), Some(sqlx::Error::Database(_))) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
     }
 
     /// Whether the step may succeed as soon as others are done.

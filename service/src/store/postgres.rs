@@ -161,8 +161,7 @@ async fn connected(address: &str) -> Result<(PgPool, Records, usize), StoreError
     let options: PgConnectOptions = address
         .parse()
         .map_err(|cause: sqlx::Error| StoreError::failed(step, cause))?;
-    // What was accepted is on disk, whatever the role is set to.
-    let options = options.options([("search_path", SCHEMA), ("synchronous_commit", "on")]);
+    let options = options.options(SESSION);
     let mut connection = options
         .connect()
         .await
@@ -241,6 +240,24 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migration
 
 /// The tables' own place in a database that others may use too.
 const SCHEMA: &str = "messaging";
+
+/// What every session is set to, whatever the role is set to.
+///
+/// What was accepted is on disk. And every statement looks rows up by an index, in tables
+/// that are empty at one moment and full at the next: a planner that goes by their size
+/// reads or sorts the whole queue for each batch, until it has counted anew.
+const SESSION: [(&str, &str); 9] = [
+    ("search_path", SCHEMA),
+    ("synchronous_commit", "on"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_material", "off"),
+    // A plan that cannot do without what is off looks dear enough to be compiled.
+    ("jit", "off"),
+];
 
 /// Any number, as long as nobody else locks it.
 const MIGRATION_LOCK: i64 = 0x6d65_7373_6167_6531;

@@ -1,12 +1,13 @@
 //! The store over either engine: every step is written once, and runs in a transaction of
 //! the engine's.
 
+mod engine;
+mod gather;
 mod operator;
 mod records;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,15 +15,18 @@ use tokio::sync::Notify;
 use vestibule::clock::{SharedClock, Timestamp};
 use vestibule::entropy::SharedEntropy;
 
-use super::postgres::Postgres;
+pub(super) use self::engine::Step;
+use self::engine::{Engine, UNKEPT_MESSAGE, UNKEPT_WEBHOOK};
+use self::gather::Gather;
+use super::postgres::{Bell, Postgres};
 use super::sql::queue::Taker;
 use super::sql::{Sql, accept, attempt, inbox, queue, reconcile, service_state, sweep};
 use super::sqlite::Sqlite;
 use super::{
     Applied, Insertion, Intake, Kept, Ledger, NewMessage, Once, Queue, Reconciled, Settings,
-    Settled, StoreError, Upkeep, Webhook,
+    Settled, StoreError, Told, Upkeep, Webhook,
 };
-use crate::delivery::{Departure, Ended, Update};
+use crate::delivery::{Departure, Ended};
 use crate::message::{Message, MessageId};
 use crate::window::{Knowledge, Window};
 
@@ -38,22 +42,15 @@ pub enum Address {
 /// A handle to the store; clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Database {
-    pub(super) engine: Engine,
+    engine: Engine,
+    inserts: Gather<NewMessage>,
+    appends: Gather<(Bytes, Timestamp)>,
     settings: Arc<Settings>,
     clock: SharedClock,
     entropy: SharedEntropy,
     /// Whose the attempts are that are taken through this handle.
     owner: Arc<str>,
 }
-
-#[derive(Clone, Debug)]
-pub(super) enum Engine {
-    Postgres(Postgres),
-    Sqlite(Sqlite),
-}
-
-/// A step's future, bound to the connection it runs on.
-pub(super) type Step<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 
 // === impl Address ===
 
@@ -119,7 +116,12 @@ impl Database {
             Address::File(path) => Engine::Sqlite(Sqlite::open(path, &clock).await?),
             Address::Postgres(address) => Engine::Postgres(Postgres::open(address).await?),
         };
+        let (inserting, appending) = (engine.clone(), engine.clone());
         Ok(Self {
+            inserts: Gather::start(UNKEPT_MESSAGE, move |new| inserting.clone().insert(new)),
+            appends: Gather::start(UNKEPT_WEBHOOK, move |bodies| {
+                appending.clone().append(bodies)
+            }),
             engine,
             settings: Arc::new(settings),
             owner: format!("{:032x}", entropy.draw()).into(),
@@ -173,10 +175,7 @@ impl Database {
         T: Send,
         F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T> + Send,
     {
-        match &self.engine {
-            Engine::Postgres(postgres) => postgres.read(run).await,
-            Engine::Sqlite(sqlite) => sqlite.read(run).await,
-        }
+        self.engine.read(run).await
     }
 
     /// A step that has somebody to refuse: it is refused at once where too many wait.
@@ -185,22 +184,7 @@ impl Database {
         T: Send + 'static,
         F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T> + Send + 'static,
     {
-        match &self.engine {
-            Engine::Postgres(postgres) => postgres.write(step, run).await,
-            Engine::Sqlite(sqlite) => sqlite.write(step, run).await,
-        }
-    }
-
-    /// The same for a step of one statement.
-    async fn write_one<T, F>(&self, step: &'static str, run: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T> + Send + 'static,
-    {
-        match &self.engine {
-            Engine::Postgres(postgres) => postgres.write_one(step, run).await,
-            Engine::Sqlite(sqlite) => sqlite.write(step, run).await,
-        }
+        self.engine.write(step, run).await
     }
 
     /// A step that has nobody to refuse: it waits for its turn.
@@ -209,16 +193,7 @@ impl Database {
         T: Send + 'static,
         F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T> + Send + 'static,
     {
-        match &self.engine {
-            Engine::Postgres(postgres) => postgres.write(step, run).await,
-            Engine::Sqlite(sqlite) => sqlite.write_in_turn(step, run).await,
-        }
-    }
-
-    fn ring(&self, bell: super::postgres::Bell) {
-        if let Engine::Postgres(postgres) = &self.engine {
-            postgres.ring(bell);
-        }
+        self.engine.write_in_turn(step, run).await
     }
 }
 
@@ -236,19 +211,14 @@ impl Ledger for Database {
         message: NewMessage,
         once: Option<Once>,
     ) -> Result<Insertion, StoreError> {
-        let (step, clock) = ("the message could not be kept", self.clock.clone());
         let insertion = match once {
             None => {
-                self.write_one(step, move |mut sql| {
-                    Box::pin(async move {
-                        accept::insert_message(&mut sql, &message).await?;
-                        Ok(Insertion::Inserted)
-                    })
-                })
-                .await?
+                self.inserts.ask(message).await?;
+                Insertion::Inserted
             }
             Some(once) => {
-                self.write(step, move |mut sql| {
+                let clock = self.clock.clone();
+                self.write(UNKEPT_MESSAGE, move |mut sql| {
                     Box::pin(
                         async move { accept::insert(&mut sql, &message, &once, clock.now()).await },
                     )
@@ -256,7 +226,7 @@ impl Ledger for Database {
                 .await?
             }
         };
-        self.ring(super::postgres::Bell::Queued);
+        self.engine.ring(Bell::Queued);
         Ok(insertion)
     }
 
@@ -334,24 +304,27 @@ impl Queue for Database {
 impl Intake for Database {
     async fn append(&self, body: Bytes) -> Result<(), StoreError> {
         let now = self.clock.now();
-        self.write_one("the webhook could not be kept", move |mut sql| {
-            Box::pin(async move { inbox::append(&mut sql, &body, now).await })
-        })
-        .await?;
-        self.ring(super::postgres::Bell::TakenIn);
+        if body.len() <= SHORT {
+            self.appends.ask((body, now)).await?;
+        } else {
+            self.engine.append_long(body, now).await?;
+        }
+        self.engine.ring(Bell::TakenIn);
         Ok(())
     }
 
     async fn backlog(&self, max: u32) -> Result<Vec<Webhook>, StoreError> {
-        self.read(move |mut sql| Box::pin(async move { inbox::backlog(&mut sql, max).await }))
-            .await
+        self.read(move |mut sql| {
+            Box::pin(async move { inbox::backlog(&mut sql, max, BACKLOG_BYTES).await })
+        })
+        .await
     }
 
-    async fn apply(&self, seq: i64, updates: Vec<Update>) -> Result<Applied, StoreError> {
+    async fn apply(&self, told: Vec<Told>) -> Result<Applied, StoreError> {
         let (now, draw) = (self.clock.now(), self.entropy.draw());
         let lines = Arc::clone(&self.settings.lines);
         self.write_in_turn("a webhook could not be worked off", move |mut sql| {
-            Box::pin(async move { inbox::apply(&mut sql, seq, &updates, &lines, now, draw).await })
+            Box::pin(async move { inbox::apply(&mut sql, &told, &lines, now, draw).await })
         })
         .await
     }
@@ -386,3 +359,10 @@ impl Upkeep for Database {
         .await
     }
 }
+
+/// A batch of bodies of this length is a statement of some megabytes; most are far shorter.
+const SHORT: usize = 16 << 10;
+
+/// How much is read of the log at once, unless one body is longer: some hundreds of updates,
+/// which hold the writer for milliseconds.
+const BACKLOG_BYTES: u32 = 256 << 10;

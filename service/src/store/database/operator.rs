@@ -30,7 +30,7 @@ impl Operator for Database {
                 },
             )
             .await?;
-        self.ring(Bell::Queued);
+        self.engine.ring(Bell::Queued);
         Ok(steered)
     }
 
@@ -61,7 +61,7 @@ impl Operator for Database {
                 Box::pin(async move { hold::release(&mut sql, scope.as_deref()).await })
             })
             .await?;
-        self.ring(Bell::Queued);
+        self.engine.ring(Bell::Queued);
         Ok(released)
     }
 }

@@ -6,9 +6,10 @@ use tracing::warn;
 use vestibule::clock::Timestamp;
 use vestibule::idempotency::FinishError;
 
+use super::many::{hex, many, millis, rows};
 use super::row::{kept, message, window};
 use super::{Sql, args};
-use crate::message::{Message, MessageId, Progress};
+use crate::message::{Message, MessageId, Progress, State};
 use crate::store::{Insertion, Kept, NewMessage, Once};
 use crate::window::Window;
 
@@ -72,7 +73,7 @@ pub(in crate::store) async fn insert(
 ) -> Result<Insertion, sqlx::Error> {
     let taken = take_key(sql, once, now).await?;
     if taken == Insertion::Inserted {
-        insert_message(sql, new).await?;
+        insert_messages(sql, [new]).await?;
     }
     Ok(taken)
 }
@@ -146,39 +147,50 @@ async fn is_held(sql: &mut Sql<'_>, once: &Once, now: Timestamp) -> Result<bool,
     }
 }
 
-/// Inserts a message (T1): one statement.
-pub(in crate::store) async fn insert_message(
+/// Inserts messages (T1): one statement.
+pub(in crate::store) async fn insert_messages(
     sql: &mut Sql<'_>,
-    new: &NewMessage,
+    new: impl IntoIterator<Item = &NewMessage>,
 ) -> Result<(), sqlx::Error> {
-    let message = &new.message;
-    let content =
-        serde_json::to_string(&new.content).map_err(|cause| sqlx::Error::Encode(cause.into()))?;
-    let progress = Progress::queued(new.policy, message.created_at, new.expires_at, new.lasts);
-    sql.execute(
-        "INSERT INTO message (id, account, agent_id, phone_number_id, recipient, kind, content,
-                              correlation_id, traceparent, policy, in_order, lasts, state,
-                              not_before, expires_at, deadline, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
-        args![
-            &message.id,
+    let mut inserted = Vec::new();
+    for new in new {
+        let message = &new.message;
+        let content = serde_json::to_string(&new.content)
+            .map_err(|cause| sqlx::Error::Encode(cause.into()))?;
+        let progress = Progress::queued(new.policy, message.created_at, new.expires_at, new.lasts);
+        let at = Timestamp::as_unix_millis;
+        inserted.push((
+            hex(message.id),
             &*message.account,
-            message.agent_id.as_bytes().as_slice(),
+            message.agent_id.simple().to_string(),
             &*new.phone_number_id,
             new.to.as_str(),
             message.kind.as_str(),
-            &*content,
+            content,
             &*new.correlation_id,
             new.traceparent.as_deref(),
             progress.policy.as_str(),
-            new.in_order,
-            progress.lasts,
-            progress.state.as_str(),
-            progress.not_before,
-            progress.expires_at,
-            progress.deadline(),
-            message.created_at,
-        ],
+            u8::from(new.in_order),
+            millis(progress.lasts),
+            progress.not_before.map(at),
+            at(progress.expires_at),
+            progress.deadline().map(at),
+            at(message.created_at),
+        ));
+    }
+    sql.execute(
+        many!(
+            "INSERT INTO message (id, account, agent_id, phone_number_id, recipient, kind, content,
+                                  correlation_id, traceparent, policy, in_order, lasts,
+                                  not_before, expires_at, deadline, created_at, state)
+             SELECT " ID ", value ->> 1, " (HEX 2) ", value ->> 3, value ->> 4, value ->> 5,
+                    value ->> 6, value ->> 7, value ->> 8, value ->> 9,
+                    CAST(value ->> 10 AS BIGINT), CAST(value ->> 11 AS BIGINT),
+                    CAST(value ->> 12 AS BIGINT), CAST(value ->> 13 AS BIGINT),
+                    CAST(value ->> 14 AS BIGINT), CAST(value ->> 15 AS BIGINT), $2
+             FROM " ROWS
+        ),
+        args![&*rows(&inserted)?, State::Queued.as_str()],
     )
     .await?;
     Ok(())

@@ -77,9 +77,21 @@ pub(in crate::store) async fn learn(
     Ok(Some(key))
 }
 
+/// Writes down the names of customers.
+pub(in crate::store) async fn learn_all(
+    sql: &mut Sql<'_>,
+    met: &[Acquaintance<'_>],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    for one in learn_new(sql, met, now).await? {
+        learn(sql, one.phone_number_id, one.dialled, one.names, now).await?;
+    }
+    Ok(())
+}
+
 /// Writes down the names of customers whom nobody knows yet, in one step; returns those that
 /// [`learn`] must look at, because one of their names is known already and others are not.
-pub(in crate::store) async fn learn_new<'a>(
+async fn learn_new<'a>(
     sql: &mut Sql<'_>,
     met: &[Acquaintance<'a>],
     now: Timestamp,
@@ -131,19 +143,19 @@ async fn keys_of<'a>(
     sql: &mut Sql<'_>,
     met: &[Acquaintance<'a>],
 ) -> Result<HashMap<(&'a str, &'a str), Box<str>>, sqlx::Error> {
-    let named = |one: &Acquaintance<'a>| (one.phone_number_id, one.all().collect::<Vec<_>>());
-    let names: Vec<(&str, &str)> = met
-        .iter()
-        .map(named)
-        .flat_map(|(number, names)| names.into_iter().map(move |name| (number, name)))
-        .collect();
+    let named = |one: &Acquaintance<'a>| {
+        let number = one.phone_number_id;
+        one.all().map(move |name| (number, name))
+    };
+    let names: Vec<(&str, &str)> = met.iter().flat_map(named).collect();
     let found = sql
         .all(
             many!(
                 "SELECT n, user_key
                  FROM (SELECT CAST(value ->> 0 AS BIGINT) AS n, value ->> 1 AS number,
                               value ->> 2 AS name FROM " ROWS ") AS given
-                 JOIN alias ON alias.phone_number_id = given.number AND alias.name = given.name"
+                 LEFT JOIN alias ON alias.phone_number_id = given.number
+                                AND alias.name = given.name"
             ),
             args![&*rows(
                 &names
@@ -154,16 +166,17 @@ async fn keys_of<'a>(
             )?],
         )
         .await?;
-    found
-        .iter()
-        .map(|row| {
-            let n = usize::try_from(row.get::<u64>("n")?).ok();
-            let name = n
-                .and_then(|n| names.get(n))
-                .ok_or_else(|| unreadable("n"))?;
-            Ok((*name, row.get("user_key")?))
-        })
-        .collect()
+    let mut keys = HashMap::with_capacity(found.len());
+    for row in found {
+        let n = usize::try_from(row.get::<u64>("n")?).ok();
+        let name = n
+            .and_then(|n| names.get(n))
+            .ok_or_else(|| unreadable("n"))?;
+        if let Some(key) = row.maybe("user_key")? {
+            keys.insert(*name, key);
+        }
+    }
+    Ok(keys)
 }
 
 /// Moves the names of a customer who has changed number or id. The window stays with the

@@ -50,7 +50,8 @@ pub(in crate::store) async fn settle(
     let wamids: BTreeSet<&str> = ended.iter().filter_map(Ended::wamid).collect();
     sql.lock_names(&wamids).await?;
     let ids = ended.iter().map(|one| one.departure.message);
-    let mut held: Vec<Held> = Held::load_all(sql, ids).await?;
+    let held = Held::load_all(sql, ids).await?;
+    let mut held: BTreeMap<MessageId, Held> = held.into_iter().map(|one| (one.id, one)).collect();
     let is_doubtful = |one: &Ended| one.settlement.next == Next::Uncertain;
     let reconcile_at = match ended.iter().any(is_doubtful) {
         true => reconcile_at(sql, settings, now).await?,
@@ -59,22 +60,24 @@ pub(in crate::store) async fn settle(
     close(sql, ended, now).await?;
     // Statuses may have overtaken the answer.
     let orphans = status::take_orphans(sql, &wamids).await?;
+    let mut by_wamid = BTreeMap::<&str, Vec<&Status>>::new();
+    for orphan in &orphans {
+        by_wamid.entry(&orphan.wamid).or_default().push(orphan);
+    }
     let mut settled = Vec::with_capacity(ended.len());
     for one in ended {
-        let found = held
-            .iter_mut()
-            .find(|held| held.id == one.departure.message);
         let mut came_to = Settled::default();
-        if let Some(held) = found {
+        if let Some(held) = held.get_mut(&one.departure.message) {
             came_to.is_duplicate = settle_one(held, one, now, reconcile_at);
             came_to.state = Some(held.progress.state);
-            let is_its = |status: &&Status| Some(&*status.wamid) == one.wamid();
-            for orphan in orphans.iter().filter(is_its) {
-                status::adopt(sql, held, one.departure.attempt, orphan).await?;
+            let overtaken = one.wamid().and_then(|wamid| by_wamid.get(wamid));
+            if let Some(orphans) = overtaken {
+                status::adopt(sql, held, one.departure.attempt, orphans).await?;
             }
         }
         settled.push(came_to);
     }
+    let held: Vec<Held> = held.into_values().collect();
     Held::save_all(sql, &held, now).await?;
     lift(sql, ended, &mut settled, now).await?;
     Ok(settled)
@@ -103,14 +106,7 @@ async fn learn(sql: &mut Sql<'_>, ended: &[Ended], now: Timestamp) -> Result<(),
             names: &one.settlement.recipient,
         })
         .collect();
-    for known in alias::learn_new(sql, &acquaintances, now).await? {
-        let Acquaintance {
-            phone_number_id,
-            dialled,
-            names,
-        } = known;
-        alias::learn(sql, phone_number_id, dialled, names, now).await?;
-    }
+    alias::learn_all(sql, &acquaintances, now).await?;
     for one in ended.iter().filter(|one| one.settlement.closes_window) {
         let departure = &one.departure;
         let number = &departure.line.phone_number_id;
@@ -220,6 +216,7 @@ async fn close(sql: &mut Sql<'_>, ended: &[Ended], now: Timestamp) -> Result<(),
             refusal.map(|refusal| refusal.http_status),
             refusal.and_then(|refusal| refusal.fbtrace_id.as_deref()),
             one.wamid(),
+            OPEN,
         )
     });
     sql.execute(
@@ -230,10 +227,11 @@ async fn close(sql: &mut Sql<'_>, ended: &[Ended], now: Timestamp) -> Result<(),
              FROM (SELECT " ID " AS id, CAST(value ->> 1 AS BIGINT) AS n, value ->> 2 AS outcome,
                           CAST(value ->> 3 AS BIGINT) AS code,
                           CAST(value ->> 4 AS BIGINT) AS http_status,
-                          value ->> 5 AS fbtrace_id, value ->> 6 AS wamid
+                          value ->> 5 AS fbtrace_id, value ->> 6 AS wamid,
+                          value ->> 7 AS open
                    FROM " ROWS ") AS given
              WHERE attempt.message_id = given.id AND attempt.n = given.n
-               AND (attempt.outcome IS NULL OR attempt.outcome = 'unknown')"
+               AND COALESCE(attempt.outcome, given.open) = given.open"
         ),
         args![&*rows(&closed.collect::<Vec<_>>())?, now],
     )
@@ -269,3 +267,6 @@ pub(in crate::store) async fn record(
     .await?;
     Ok(())
 }
+
+/// The outcome that nobody knew.
+const OPEN: &str = "unknown";

@@ -1,10 +1,8 @@
 //! A message under lock: read, changed by its transitions, and written back.
 
-use std::time::Duration;
-
 use vestibule::clock::Timestamp;
 
-use super::many::{hex, many, rows};
+use super::many::{hex, many, millis, rows};
 use super::row::failure;
 use super::{Row, Sql, args};
 use crate::message::{MessageId, Progress, State};
@@ -47,7 +45,7 @@ impl Held {
         let rows = sql
             .all(
                 many!("SELECT " MESSAGE " FROM message
-                       WHERE id IN (SELECT " ID " FROM " ROWS ") ORDER BY message.id" LOCK),
+                       WHERE id" IN_IDS " ORDER BY message.id" LOCK),
                 args![&*rows(&ids)?],
             )
             .await?;
@@ -174,8 +172,4 @@ impl Held {
         .await?;
         Ok(())
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

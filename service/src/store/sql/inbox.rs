@@ -6,10 +6,11 @@ use tracing::error;
 use vestibule::clock::Timestamp;
 
 use super::alias::Acquaintance;
+use super::many::{many, rows};
 use super::row::webhook;
 use super::{Sql, alias, args, shape, status};
-use crate::delivery::{Inbound, Lines, Update};
-use crate::store::{Applied, Webhook};
+use crate::delivery::{Inbound, Lines, Renamed, Status, Update};
+use crate::store::{Applied, Told, Webhook};
 
 /// Appends a body.
 pub(in crate::store) async fn append(
@@ -25,16 +26,40 @@ pub(in crate::store) async fn append(
     Ok(())
 }
 
-/// The oldest bodies that were not worked off.
+/// Appends bodies, each with the time at which it came: one statement.
+pub(in crate::store) async fn append_all<'b>(
+    sql: &mut Sql<'_>,
+    bodies: impl IntoIterator<Item = (&'b [u8], Timestamp)>,
+) -> Result<(), sqlx::Error> {
+    let appended = bodies
+        .into_iter()
+        .map(|(body, at)| (hex::encode(body), at.as_unix_millis()));
+    sql.execute(
+        many!(
+            "INSERT INTO webhook (body, received_at)
+             SELECT " (HEX 0) ", CAST(value ->> 1 AS BIGINT) FROM " ROWS
+        ),
+        args![&*rows(&appended.collect::<Vec<_>>())?],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The oldest bodies that were not worked off, at most so many, and no more once they are
+/// longer than this together.
 pub(in crate::store) async fn backlog(
     sql: &mut Sql<'_>,
     max: u32,
+    bytes: u32,
 ) -> Result<Vec<Webhook>, sqlx::Error> {
     let rows = sql
         .all(
-            "SELECT seq, body, received_at FROM webhook WHERE processed_at IS NULL
-             ORDER BY seq LIMIT $1",
-            args![max],
+            "SELECT seq, body, received_at
+             FROM (SELECT seq, body, received_at, LENGTH(body) AS length,
+                          SUM(LENGTH(body)) OVER (ORDER BY seq) AS whole
+                   FROM webhook WHERE processed_at IS NULL ORDER BY seq LIMIT $1) AS oldest
+             WHERE whole - length < $2 ORDER BY seq",
+            args![max, bytes],
         )
         .await?;
     rows.iter().map(webhook).collect()
@@ -51,47 +76,68 @@ pub(in crate::store) async fn oldest(sql: &mut Sql<'_>) -> Result<Option<Timesta
     row.map(|row| row.get("received_at")).transpose()
 }
 
-/// Does what a body says, each update for itself, and marks the body as worked off. A body
-/// that another replica has worked off, or is at, is left alone.
+/// Does what bodies say, each update for itself, and marks them as worked off. A body that
+/// another replica has worked off, or is at, is left alone.
 pub(in crate::store) async fn apply(
     sql: &mut Sql<'_>,
-    seq: i64,
-    updates: &[Update],
+    told: &[Told],
     lines: &Lines,
     now: Timestamp,
     draw: u128,
 ) -> Result<Applied, sqlx::Error> {
     let mut applied = Applied::default();
-    let mine = sql
-        .optional(
-            super::Statement::either(
-                "SELECT seq FROM webhook WHERE seq = $1 AND processed_at IS NULL",
-                "SELECT seq FROM webhook WHERE seq = $1 AND processed_at IS NULL
-                 FOR UPDATE SKIP LOCKED",
-            ),
-            args![seq],
-        )
-        .await?;
-    if mine.is_none() {
-        return Ok(applied);
+    let mine = mine(sql, told).await?;
+    let is_mine = |told: &&Told| mine.contains(&told.seq);
+    let updates: Vec<&Update> = told
+        .iter()
+        .filter(is_mine)
+        .flat_map(|told| &told.updates)
+        .collect();
+    hear(sql, &updates, lines, now).await?;
+    sql.command("SAVEPOINT one").await?;
+    let locked = lock(sql, &statuses(&updates), now).await;
+    let are_locked = locked.is_ok();
+    // Those of which one cannot be kept are locked, and told, each when its own turn comes.
+    end_savepoint(sql, locked).await?;
+    // What follows in a row is done together where all of it are statuses.
+    let is_status = |update: &&Update| matches!(update, Update::Status(_));
+    for several in updates.chunk_by(|one, next| is_status(one) && is_status(next)) {
+        if several.len() > 1 && safely(sql, several, are_locked, &mut applied, (now, draw)).await? {
+            continue;
+        }
+        for one in several {
+            safely(sql, &[one], are_locked, &mut applied, (now, draw)).await?;
+        }
     }
-    hear(sql, updates, lines, now).await?;
-    prepare(sql, updates, now).await?;
-    for update in updates {
-        alone(sql, update, &mut applied, now, draw).await?;
-    }
+    applied.bodies = mine.len() as u64;
+    let mine: Vec<[i64; 1]> = mine.into_iter().map(|seq| [seq]).collect();
     sql.execute(
-        "UPDATE webhook SET processed_at = $1 WHERE seq = $2",
-        args![now, seq],
+        many!("UPDATE webhook SET processed_at = $2 WHERE seq" IN_NUMBERS),
+        args![&*rows(&mine)?, now],
     )
     .await?;
     Ok(applied)
 }
 
+/// Those bodies that nobody else has worked off or is at; they are locked.
+async fn mine(sql: &mut Sql<'_>, told: &[Told]) -> Result<BTreeSet<i64>, sqlx::Error> {
+    let told: Vec<[i64; 1]> = told.iter().map(|told| [told.seq]).collect();
+    let mine = sql
+        .all(
+            many!(
+                "SELECT seq FROM webhook WHERE seq" IN_NUMBERS " AND processed_at IS NULL
+                 ORDER BY seq" LOCK_FREE
+            ),
+            args![&*rows(&told)?],
+        )
+        .await?;
+    mine.iter().map(|row| row.get("seq")).collect()
+}
+
 /// Charges numbers for what they heard: Meta counts that against their throughput.
 async fn hear(
     sql: &mut Sql<'_>,
-    updates: &[Update],
+    updates: &[&Update],
     lines: &Lines,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
@@ -107,52 +153,70 @@ async fn hear(
     Ok(())
 }
 
-/// Locks what the statuses of a body are about, in the order in which whoever writes down
-/// outcomes does: the customers whom nobody knows yet, then Meta's ids.
-async fn prepare(sql: &mut Sql<'_>, updates: &[Update], now: Timestamp) -> Result<(), sqlx::Error> {
+/// Locks what statuses are about, in the order in which whoever writes down outcomes does:
+/// the customers, then Meta's ids.
+async fn lock(sql: &mut Sql<'_>, statuses: &[&Status], now: Timestamp) -> Result<(), sqlx::Error> {
+    if statuses.is_empty() {
+        return Ok(());
+    }
+    meet(sql, statuses, now).await?;
+    let wamids = statuses.iter().map(|status| &*status.wamid).collect();
+    sql.lock_names(&wamids).await
+}
+
+/// Applies updates in a savepoint: if they cannot be, others still are. False where it was
+/// taken back.
+async fn safely(
+    sql: &mut Sql<'_>,
+    updates: &[&Update],
+    are_locked: bool,
+    applied: &mut Applied,
+    (now, draw): (Timestamp, u128),
+) -> Result<bool, sqlx::Error> {
+    let mut done = Applied::default();
+    sql.command("SAVEPOINT one").await?;
+    let result = match updates {
+        [Update::Inbound(inbound)] => take_in(sql, inbound, &mut done, now).await,
+        [Update::Renamed(renamed)] => rename(sql, renamed, &mut done, now).await,
+        updates => {
+            let statuses = statuses(updates);
+            let locked = match are_locked {
+                true => Ok(()),
+                false => lock(sql, &statuses, now).await,
+            };
+            match locked {
+                Ok(()) => status::apply(sql, &statuses, &mut done, now, draw).await,
+                Err(cause) => Err(cause),
+            }
+        }
+    };
+    let is_kept = result.is_ok();
+    end_savepoint(sql, result).await?;
+    if is_kept {
+        applied.add(done);
+    }
+    Ok(is_kept)
+}
+
+fn statuses<'u>(updates: &[&'u Update]) -> Vec<&'u Status> {
     let statuses = updates.iter().filter_map(|update| match update {
         Update::Status(status) => Some(status),
         Update::Inbound(_) | Update::Renamed(_) => None,
     });
-    let (mut met, mut wamids) = (Vec::new(), BTreeSet::new());
-    for status in statuses {
-        met.push(Acquaintance {
+    statuses.collect()
+}
+
+/// Learns the names of customers that statuses tell.
+async fn meet(sql: &mut Sql<'_>, statuses: &[&Status], now: Timestamp) -> Result<(), sqlx::Error> {
+    let met: Vec<Acquaintance<'_>> = statuses
+        .iter()
+        .map(|status| Acquaintance {
             phone_number_id: &status.phone_number_id,
             dialled: None,
             names: &status.recipient,
-        });
-        wamids.insert(&*status.wamid);
-    }
-    if met.is_empty() {
-        return Ok(());
-    }
-    sql.command("SAVEPOINT one").await?;
-    let learnt = alias::learn_new(sql, &met, now).await.map(|_| ());
-    // One that cannot be kept is met again, and told, when its own turn comes.
-    end_savepoint(sql, learnt).await?;
-    sql.lock_names(&wamids).await
-}
-
-/// Applies one update in a savepoint: if it cannot be, the others still are.
-async fn alone(
-    sql: &mut Sql<'_>,
-    update: &Update,
-    applied: &mut Applied,
-    now: Timestamp,
-    draw: u128,
-) -> Result<(), sqlx::Error> {
-    sql.command("SAVEPOINT one").await?;
-    let done = match update {
-        Update::Inbound(inbound) => take_in(sql, inbound, applied, now).await,
-        Update::Renamed(renamed) => {
-            match is_first(sql, &renamed.phone_number_id, &renamed.id, applied, now).await {
-                Ok(true) => alias::rename(sql, renamed, now).await,
-                other => other.map(|_| ()),
-            }
-        }
-        Update::Status(update) => status::apply(sql, update, applied, now, draw).await,
-    };
-    end_savepoint(sql, done).await
+        })
+        .collect();
+    alias::learn_all(sql, &met, now).await
 }
 
 /// Keeps what was done in the savepoint, or takes it back where it could not be done.
@@ -193,6 +257,19 @@ async fn take_in(
         applied.opened += 1;
     }
     Ok(())
+}
+
+async fn rename(
+    sql: &mut Sql<'_>,
+    renamed: &Renamed,
+    applied: &mut Applied,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let (number, id) = (&*renamed.phone_number_id, &*renamed.id);
+    match is_first(sql, number, id, applied, now).await? {
+        true => alias::rename(sql, renamed, now).await,
+        false => Ok(()),
+    }
 }
 
 /// Whether an event has not come before; Meta repeats what it is not sure of.

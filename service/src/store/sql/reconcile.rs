@@ -6,6 +6,7 @@ use vestibule::clock::Timestamp;
 
 use super::held::Held;
 use super::{Sql, args, inbox, queue, service_state, status};
+use crate::delivery::Status;
 use crate::message::{MessageId, State};
 use crate::store::{Change, Reconciled};
 
@@ -84,9 +85,9 @@ async fn stop_confirming(
     // A last look: its status may have come while nobody knew the attempt.
     for row in attempts {
         let (n, token) = (row.get("n")?, row.get::<String>("token")?);
-        for orphan in status::take_orphans_of_token(sql, &token).await? {
-            status::adopt(sql, &mut held, n, &orphan).await?;
-        }
+        let orphans = status::take_orphans_of_token(sql, &token).await?;
+        let orphans: Vec<&Status> = orphans.iter().collect();
+        status::adopt(sql, &mut held, n, &orphans).await?;
     }
     if held.progress.state == State::Uncertain {
         held.progress.stop_confirming(now);

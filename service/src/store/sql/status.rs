@@ -1,12 +1,12 @@
-//! Statuses: what Meta says became of a message.
+//! Statuses: what Meta says became of messages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use vestibule::clock::Timestamp;
 
 use super::held::Held;
-use super::many::{many, rows};
-use super::row::failure;
+use super::many::{hex, many, rows};
+use super::row::{failure, unreadable};
 use super::{Row, Sql, alias, args};
 use crate::cloud_api;
 use crate::delivery::{Names, Status};
@@ -14,49 +14,85 @@ use crate::message::{MessageId, State};
 use crate::store::{Applied, Change};
 
 /// What a status is about.
+#[derive(Clone, Copy)]
 struct Found {
     message: MessageId,
     attempt: u32,
     was_uncertain: bool,
+    has_wamid: bool,
     began: Timestamp,
 }
 
-/// Applies a status to the message it is about, or parks it until somebody knows that
-/// message. One that came before changes nothing. Whoever calls has locked Meta's id: who
+/// Applies statuses to the messages they are about, or parks them until somebody knows that
+/// message. One that came before changes nothing. Whoever calls has locked Meta's ids: who
 /// parks a status and who learns whose it is must not miss one another.
 pub(in crate::store) async fn apply(
     sql: &mut Sql<'_>,
-    status: &Status,
+    statuses: &[&Status],
     applied: &mut Applied,
     now: Timestamp,
     draw: u128,
 ) -> Result<(), sqlx::Error> {
-    alias::learn(sql, &status.phone_number_id, None, &status.recipient, now).await?;
-    let Some(found) = find(sql, status).await? else {
-        applied.orphans += park(sql, status, now).await?;
-        return Ok(());
-    };
-    let Some(mut held) = Held::load(sql, found.message).await? else {
-        return Ok(());
-    };
-    let mut is_new = false;
-    if name(sql, &found, status, now).await? {
-        // Others may have come under this id before anybody knew whose it is.
-        for orphan in take_orphans(sql, &BTreeSet::from([&*status.wamid])).await? {
-            adopt(sql, &mut held, found.attempt, &orphan).await?;
-            is_new = true;
+    let mut found = find(sql, statuses).await?;
+    let ids: BTreeSet<MessageId> = found.iter().flatten().map(|one| one.message).collect();
+    let held = Held::load_all(sql, ids.into_iter()).await?;
+    let mut held: BTreeMap<MessageId, Held> = held.into_iter().map(|one| (one.id, one)).collect();
+    let named = name(sql, statuses, &found, now).await?;
+    for (status, found) in statuses.iter().zip(&mut found) {
+        // Another of them has just told whose this id is.
+        if found.is_none() {
+            *found = named.get(&*status.wamid).copied();
         }
-    } else {
-        applied.duplicates += u64::from(held.progress.is_known_as_other(&status.wamid));
     }
-    is_new |= hear(sql, &mut held, found.attempt, status, applied, draw).await?;
-    if !is_new {
-        return Ok(());
+    let wamids: BTreeSet<&str> = named.keys().copied().collect();
+    // Others may have come under these ids before anybody knew whose they are.
+    let orphans = take_orphans(sql, &wamids).await?;
+    let parked: Vec<&Status> = statuses
+        .iter()
+        .zip(&found)
+        .filter_map(|(status, found)| found.is_none().then_some(*status))
+        .collect();
+    applied.orphans += park(sql, &parked, now).await?;
+    let adopted = orphans
+        .iter()
+        .filter_map(|orphan| Some((orphan, *named.get(&*orphan.wamid)?)));
+    let heard = statuses.iter().copied().zip(&found);
+    let heard = heard.filter_map(|(status, found)| Some((status, (*found)?)));
+    let told: Vec<(&Status, Found)> = adopted.chain(heard).collect();
+    let mut news = note(
+        sql,
+        told.iter().map(|(status, found)| (*status, found.message)),
+    )
+    .await?;
+    let mut changed = BTreeSet::new();
+    let mut confirmed = BTreeSet::new();
+    for (at, (status, found)) in told.iter().enumerate() {
+        let Some(held) = held.get_mut(&found.message) else {
+            continue;
+        };
+        // Those that were parked were counted when they came.
+        let mut uncounted = Applied::default();
+        let counted = match at < orphans.len() {
+            true => &mut uncounted,
+            false => &mut *applied,
+        };
+        let is_named_so = named.contains_key(&*status.wamid);
+        counted.duplicates +=
+            u64::from(!is_named_so && held.progress.is_known_as_other(&status.wamid));
+        if !news.remove(&(&*status.wamid, status.state)) {
+            counted.repeated += 1;
+            continue;
+        }
+        let draw = draw.wrapping_add(at as u128);
+        hear(sql, held, found.attempt, status, counted, draw).await?;
+        changed.insert(found.message);
+        if found.was_uncertain && confirmed.insert((found.message, found.attempt)) {
+            applied.reconciled.push(now.since(found.began));
+        }
     }
-    if found.was_uncertain {
-        applied.reconciled.push(now.since(found.began));
-    }
-    held.save(sql, now).await
+    held.retain(|id, _| changed.contains(id));
+    let held: Vec<Held> = held.into_values().collect();
+    Held::save_all(sql, &held, now).await
 }
 
 /// Takes the statuses that came before their messages had these ids.
@@ -71,7 +107,7 @@ pub(in crate::store) async fn take_orphans(
     let orphans = sql
         .all(
             many!(
-                "DELETE FROM orphan_status WHERE wamid IN (SELECT value ->> 0 FROM " ROWS ")
+                "DELETE FROM orphan_status WHERE wamid" IN_NAMES "
                  RETURNING wamid, state, at, code, failure_code, failure_message, phone_number_id"
             ),
             args![&*rows(&wamids)?],
@@ -95,14 +131,20 @@ pub(in crate::store) async fn take_orphans_of_token(
     orphans.iter().map(orphan).collect()
 }
 
-/// Lets a message hear a status that came before. It is saved by whoever asks.
+/// Lets a message hear statuses that came before. It is saved by whoever asks.
 pub(in crate::store) async fn adopt(
     sql: &mut Sql<'_>,
     held: &mut Held,
     attempt: u32,
-    orphan: &Status,
+    orphans: &[&Status],
 ) -> Result<(), sqlx::Error> {
-    hear(sql, held, attempt, orphan, &mut Applied::default(), 0).await?;
+    let told = orphans.iter().map(|orphan| (*orphan, held.id));
+    let mut news = note(sql, told).await?;
+    for orphan in orphans {
+        if news.remove(&(&*orphan.wamid, orphan.state)) {
+            hear(sql, held, attempt, orphan, &mut Applied::default(), 0).await?;
+        }
+    }
     Ok(())
 }
 
@@ -119,7 +161,47 @@ fn orphan(row: &Row) -> Result<Status, sqlx::Error> {
     })
 }
 
-/// Lets a message hear a status; false where it has heard it before.
+/// Keeps statuses; those that nobody has told before are returned.
+async fn note<'a>(
+    sql: &mut Sql<'_>,
+    told: impl Iterator<Item = (&'a Status, MessageId)>,
+) -> Result<HashSet<(&'a str, State)>, sqlx::Error> {
+    let told: Vec<(&Status, MessageId)> = told.collect();
+    if told.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let noted = told.iter().map(|(status, message)| {
+        let (state, at) = (status.state.as_str(), status.at.as_unix_millis());
+        (hex(*message), &*status.wamid, state, at, status.code)
+    });
+    let new = sql
+        .all(
+            many!(
+                "INSERT INTO status_event (message_id, wamid, state, at, code)
+                 SELECT " ID ", value ->> 1, value ->> 2, CAST(value ->> 3 AS BIGINT),
+                        CAST(value ->> 4 AS BIGINT)
+                 FROM " ROWS " WHERE true
+                 ON CONFLICT (wamid, state) DO NOTHING RETURNING wamid, state"
+            ),
+            args![&*rows(&noted.collect::<Vec<_>>())?],
+        )
+        .await?;
+    let mut states = HashMap::<String, Vec<State>>::new();
+    for row in new {
+        let wamid = row.get("wamid")?;
+        states.entry(wamid).or_default().push(row.get("state")?);
+    }
+    let is_new = |status: &Status| {
+        let states = states.get(&*status.wamid);
+        states.is_some_and(|states| states.contains(&status.state))
+    };
+    let new = told.iter().filter(|(status, _)| is_new(status));
+    Ok(new
+        .map(|(status, _)| (&*status.wamid, status.state))
+        .collect())
+}
+
+/// Lets a message hear a status that it has not heard before.
 async fn hear(
     sql: &mut Sql<'_>,
     held: &mut Held,
@@ -127,24 +209,7 @@ async fn hear(
     status: &Status,
     applied: &mut Applied,
     draw: u128,
-) -> Result<bool, sqlx::Error> {
-    let written = sql
-        .execute(
-            "INSERT INTO status_event VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (wamid, state) DO NOTHING",
-            args![
-                &*status.wamid,
-                status.state.as_str(),
-                &held.id,
-                status.at,
-                status.code,
-            ],
-        )
-        .await?;
-    if written == 0 {
-        applied.repeated += 1;
-        return Ok(false);
-    }
+) -> Result<(), sqlx::Error> {
     if status.code == Some(cloud_api::WINDOW_CLOSED) {
         let to = held.recipient.trim_start_matches('+');
         alias::refuse_window(sql, &held.phone_number_id, to, status.at).await?;
@@ -170,81 +235,138 @@ async fn hear(
             traceparent: held.traceparent.clone(),
         });
     }
-    Ok(true)
+    Ok(())
 }
 
-/// The attempt that a status is about: by its token, else by Meta's id.
-async fn find(sql: &mut Sql<'_>, status: &Status) -> Result<Option<Found>, sqlx::Error> {
-    let columns = match status.token.as_deref() {
-        Some(token) => {
-            sql.optional(
-                "SELECT message_id, n, outcome, started_at FROM attempt WHERE token = $1",
-                args![token],
-            )
-            .await?
-        }
-        None => None,
-    };
-    let columns = match columns {
-        Some(columns) => Some(columns),
-        None => {
-            sql.optional(
-                "SELECT message_id, n, outcome, started_at FROM attempt
-                 WHERE wamid = $1 LIMIT 1",
-                args![&*status.wamid],
-            )
-            .await?
-        }
-    };
-    columns
-        .map(|row| {
-            let outcome = row.maybe::<String>("outcome")?;
-            Ok(Found {
-                message: row.get("message_id")?,
-                attempt: row.get("n")?,
-                was_uncertain: outcome.as_deref() == Some("unknown"),
-                began: row.get("started_at")?,
-            })
-        })
-        .transpose()
+/// The attempts that statuses are about: by their tokens, else by Meta's ids.
+async fn find(sql: &mut Sql<'_>, statuses: &[&Status]) -> Result<Vec<Option<Found>>, sqlx::Error> {
+    let mut found = vec![None; statuses.len()];
+    let tokens = statuses.iter().enumerate();
+    let tokens = tokens.filter_map(|(at, status)| Some((at, status.token.as_deref()?)));
+    let tokens: Vec<(usize, &str)> = tokens.collect();
+    if !tokens.is_empty() {
+        let attempts = many!(
+            "SELECT CAST(value ->> 0 AS BIGINT) AS at, message_id, n, outcome, started_at, wamid
+             FROM " ROWS " LEFT JOIN attempt ON attempt.token = value ->> 1"
+        );
+        place(
+            &sql.all(attempts, args![&*rows(&tokens)?]).await?,
+            &mut found,
+        )?;
+    }
+    let wamids = statuses.iter().enumerate().zip(&found);
+    let wamids = wamids.filter_map(|((at, status), found)| match found {
+        None => Some((at, &*status.wamid)),
+        Some(_) => None,
+    });
+    let wamids: Vec<(usize, &str)> = wamids.collect();
+    if !wamids.is_empty() {
+        let attempts = many!(
+            "SELECT CAST(value ->> 0 AS BIGINT) AS at, message_id, n, outcome, started_at, wamid
+             FROM " ROWS " LEFT JOIN attempt ON attempt.wamid = value ->> 1"
+        );
+        place(
+            &sql.all(attempts, args![&*rows(&wamids)?]).await?,
+            &mut found,
+        )?;
+    }
+    Ok(found)
 }
 
-/// Gives the attempt Meta's id, and its outcome if it had none: that a status came proves
-/// that Meta took it. False where it had an id already.
-async fn name(
+/// Puts attempts where their statuses are.
+fn place(attempts: &[Row], found: &mut [Option<Found>]) -> Result<(), sqlx::Error> {
+    for row in attempts {
+        let Some(message) = row.maybe("message_id")? else {
+            continue;
+        };
+        let at = usize::try_from(row.get::<u64>("at")?).ok();
+        let found = at.and_then(|at| found.get_mut(at));
+        let outcome = row.maybe::<String>("outcome")?;
+        *found.ok_or_else(|| unreadable("at"))? = Some(Found {
+            message,
+            attempt: row.get("n")?,
+            was_uncertain: outcome.as_deref() == Some("unknown"),
+            has_wamid: row.maybe::<String>("wamid")?.is_some(),
+            began: row.get("started_at")?,
+        });
+    }
+    Ok(())
+}
+
+/// Gives attempts that have none the ids of Meta's, and an outcome where they had none: that
+/// a status came proves that Meta took it. Returns the attempts that have their id from this.
+async fn name<'a>(
     sql: &mut Sql<'_>,
-    found: &Found,
-    status: &Status,
+    statuses: &[&'a Status],
+    found: &[Option<Found>],
     now: Timestamp,
-) -> Result<bool, sqlx::Error> {
-    let adopted = sql
-        .execute(
-            "UPDATE attempt SET wamid = $1, outcome = 'adopted', ended_at = COALESCE(ended_at, $2)
-             WHERE message_id = $3 AND n = $4 AND wamid IS NULL",
-            args![&*status.wamid, now, &found.message, found.attempt],
+) -> Result<BTreeMap<&'a str, Found>, sqlx::Error> {
+    let mut nameless = BTreeMap::new();
+    for (status, found) in statuses.iter().zip(found) {
+        if let Some(found) = found
+            && !found.has_wamid
+        {
+            let attempt = (found.message.as_uuid(), found.attempt);
+            nameless.entry(attempt).or_insert((&*status.wamid, *found));
+        }
+    }
+    if nameless.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let given = nameless
+        .values()
+        .map(|(wamid, found)| (hex(found.message), found.attempt, wamid));
+    let named = sql
+        .all(
+            many!(
+                "UPDATE attempt SET wamid = given.wamid, outcome = 'adopted',
+                                    ended_at = COALESCE(ended_at, $2)
+                 FROM (SELECT " ID " AS id, CAST(value ->> 1 AS BIGINT) AS n,
+                              value ->> 2 AS wamid FROM " ROWS ") AS given
+                 WHERE attempt.message_id = given.id AND attempt.n = given.n
+                   AND attempt.n = CASE WHEN attempt.wamid IS NULL THEN given.n END
+                 RETURNING attempt.message_id, attempt.n"
+            ),
+            args![&*rows(&given.collect::<Vec<_>>())?, now],
         )
         .await?;
-    Ok(adopted > 0)
+    let mut by_wamid = BTreeMap::new();
+    for row in named {
+        let message: MessageId = row.get("message_id")?;
+        if let Some((wamid, found)) = nameless.remove(&(message.as_uuid(), row.get("n")?)) {
+            by_wamid.insert(wamid, found);
+        }
+    }
+    Ok(by_wamid)
 }
 
-async fn park(sql: &mut Sql<'_>, status: &Status, now: Timestamp) -> Result<u64, sqlx::Error> {
-    let failure = status.failure.as_ref();
-    sql.execute(
-        "INSERT INTO orphan_status (wamid, state, at, failure_code, failure_message,
-                                    received_at, token, phone_number_id, code)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         ON CONFLICT (wamid, state) DO NOTHING",
-        args![
+async fn park(sql: &mut Sql<'_>, statuses: &[&Status], now: Timestamp) -> Result<u64, sqlx::Error> {
+    if statuses.is_empty() {
+        return Ok(0);
+    }
+    let parked = statuses.iter().map(|status| {
+        let failure = status.failure.as_ref();
+        (
             &*status.wamid,
             status.state.as_str(),
-            status.at,
+            status.at.as_unix_millis(),
             failure.map(|failure| &*failure.code),
             failure.map(|failure| &*failure.message),
-            now,
             status.token.as_deref(),
             &*status.phone_number_id,
             status.code,
-        ],
+        )
+    });
+    sql.execute(
+        many!(
+            "INSERT INTO orphan_status (wamid, state, at, failure_code, failure_message,
+                                        token, phone_number_id, code, received_at)
+             SELECT value ->> 0, value ->> 1, CAST(value ->> 2 AS BIGINT), value ->> 3,
+                    value ->> 4, value ->> 5, value ->> 6, CAST(value ->> 7 AS BIGINT), $2
+             FROM " ROWS " WHERE true
+             ON CONFLICT (wamid, state) DO NOTHING"
+        ),
+        args![&*rows(&parked.collect::<Vec<_>>())?, now],
     )
     .await
 }

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection as _, SqliteConnection, SqlitePool};
 use vestibule::clock::SharedClock;
 use vestibule::sqlite::{Capacity, Ledger as Records};
 
-use self::writer::Writer;
+use self::writer::{Statements, Writer};
 use super::StoreError;
 use super::database::Step;
 use super::schema::steps_to_take;
@@ -77,16 +77,20 @@ impl Sqlite {
         run(Sql::Sqlite(&mut reader)).await.map_err(unread)
     }
 
+    /// A step that is refused at once where too many wait.
     pub(super) async fn write<T, F>(&self, step: &'static str, run: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T> + Send + 'static,
     {
         self.writer
-            .write(step, |connection| run(Sql::Sqlite(connection)))
+            .write(step, Statements::Several, |connection| {
+                run(Sql::Sqlite(connection))
+            })
             .await
     }
 
+    /// A step that waits for its turn.
     pub(super) async fn write_in_turn<T, F>(
         &self,
         step: &'static str,
@@ -97,7 +101,22 @@ impl Sqlite {
         F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T> + Send + 'static,
     {
         self.writer
-            .write_in_turn(step, |connection| run(Sql::Sqlite(connection)))
+            .write_in_turn(step, Statements::Several, |connection| {
+                run(Sql::Sqlite(connection))
+            })
+            .await
+    }
+
+    /// A step of one statement that waits for its turn.
+    pub(super) async fn write_one<T, F>(&self, step: &'static str, run: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(Sql<'c>) -> Step<'c, T> + Send + 'static,
+    {
+        self.writer
+            .write_in_turn(step, Statements::One, |connection| {
+                run(Sql::Sqlite(connection))
+            })
             .await
     }
 }

@@ -1,7 +1,8 @@
 //! What became of keyed requests, for the layers of a service that takes API keys itself.
 //!
 //! The steps share the writer with everything else, and so its commits; and the transaction
-//! that inserts a message ends the claim on its key.
+//! that inserts a message ends the claim on its key. A step of theirs that fails has changed
+//! nothing.
 
 use std::time::Duration;
 
@@ -10,18 +11,23 @@ use vestibule::idempotency::{Attempt, Decision, Outcome, Owner, Records};
 use vestibule::sqlite::Ledger;
 
 use super::Sqlite;
+use super::writer::Statements;
 use crate::store;
 
 impl Records for Sqlite {
     async fn claim(&self, attempt: &Attempt) -> Result<Decision, StoreError> {
         let (attempt, clock) = (attempt.clone(), self.clock.clone());
         self.writer
-            .write("a key could not be claimed", move |connection| {
-                Box::pin(async move {
-                    let mut ledger = Ledger::on(connection);
-                    Ok(ledger.claim(&attempt, clock.now()).await)
-                })
-            })
+            .write(
+                "a key could not be claimed",
+                Statements::One,
+                move |connection| {
+                    Box::pin(async move {
+                        let mut ledger = Ledger::on(connection);
+                        Ok(ledger.claim(&attempt, clock.now()).await)
+                    })
+                },
+            )
             .await
             .map_err(lost)?
     }
@@ -29,12 +35,16 @@ impl Records for Sqlite {
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {
         let (owner, clock) = (owner.clone(), self.clock.clone());
         self.writer
-            .write("a lease could not be renewed", move |connection| {
-                Box::pin(async move {
-                    let mut ledger = Ledger::on(connection);
-                    Ok(ledger.renew(&owner, lease, clock.now()).await)
-                })
-            })
+            .write(
+                "a lease could not be renewed",
+                Statements::One,
+                move |connection| {
+                    Box::pin(async move {
+                        let mut ledger = Ledger::on(connection);
+                        Ok(ledger.renew(&owner, lease, clock.now()).await)
+                    })
+                },
+            )
             .await
             .map_err(lost)?
     }
@@ -54,13 +64,17 @@ impl Records for Sqlite {
         drop(reader);
         let (owner, outcome, clock) = (owner.clone(), outcome.clone(), self.clock.clone());
         self.writer
-            .write("a claim could not be ended", move |connection| {
-                Box::pin(async move {
-                    let mut ledger = Ledger::on(connection);
-                    let now = clock.now();
-                    Ok(ledger.finish(&owner, &outcome, retention, now).await)
-                })
-            })
+            .write(
+                "a claim could not be ended",
+                Statements::One,
+                move |connection| {
+                    Box::pin(async move {
+                        let mut ledger = Ledger::on(connection);
+                        let now = clock.now();
+                        Ok(ledger.finish(&owner, &outcome, retention, now).await)
+                    })
+                },
+            )
             .await
             .map_err(lost)?
     }
@@ -68,9 +82,13 @@ impl Records for Sqlite {
     async fn release(&self, owner: &Owner) -> Result<bool, StoreError> {
         let owner = owner.clone();
         self.writer
-            .write("a claim could not be released", move |connection| {
-                Box::pin(async move { Ok(Ledger::on(connection).release(&owner).await) })
-            })
+            .write(
+                "a claim could not be released",
+                Statements::One,
+                move |connection| {
+                    Box::pin(async move { Ok(Ledger::on(connection).release(&owner).await) })
+                },
+            )
             .await
             .map_err(lost)?
     }

@@ -1,8 +1,10 @@
 //! The one connection that writes: steps queue for it and share their commits.
 //!
 //! A commit waits for the disk, and while it waits others arrive. Those become the next
-//! transaction, each in a savepoint of its own, so that the cost of a commit is shared by
-//! as many as come at once and a step that fails takes back only itself.
+//! transaction, so that the cost of a commit is shared by as many as come at once. A step of
+//! several statements has a savepoint of its own: where it fails it takes back only itself.
+//! One that has changed nothing where it fails needs none, and saves the ways to the
+//! connection's thread and back.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +23,22 @@ pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
 }
 
-type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> Ran<'c> + Send>;
+/// How a step fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Statements {
+    /// It has changed nothing then, as one statement has not.
+    One,
+    /// It may have come halfway.
+    Several,
+}
+
+/// A step that waits.
+struct Job {
+    statements: Statements,
+    run: Run,
+}
+
+type Run = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> Ran<'c> + Send>;
 type Ran<'c> = Pin<Box<dyn Future<Output = Pending> + Send + 'c>>;
 
 /// A step that ran, and whose result must not be told before the commit.
@@ -43,12 +60,17 @@ impl Writer {
     }
 
     /// Takes a step, or refuses at once where too many wait already.
-    pub(super) async fn write<T, F>(&self, step: &'static str, run: F) -> Result<T, StoreError>
+    pub(super) async fn write<T, F>(
+        &self,
+        step: &'static str,
+        statements: Statements,
+        run: F,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> Step<'c, T> + Send + 'static,
     {
-        let (job, told) = job(step, run);
+        let (job, told) = job(step, statements, run);
         self.jobs
             .try_send(job)
             .map_err(|_| StoreError::overloaded(step))?;
@@ -59,13 +81,14 @@ impl Writer {
     pub(super) async fn write_in_turn<T, F>(
         &self,
         step: &'static str,
+        statements: Statements,
         run: F,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> Step<'c, T> + Send + 'static,
     {
-        let (job, told) = job(step, run);
+        let (job, told) = job(step, statements, run);
         self.jobs
             .send(job)
             .await
@@ -74,13 +97,17 @@ impl Writer {
     }
 }
 
-fn job<T, F>(step: &'static str, run: F) -> (Job, oneshot::Receiver<Result<T, StoreError>>)
+fn job<T, F>(
+    step: &'static str,
+    statements: Statements,
+    run: F,
+) -> (Job, oneshot::Receiver<Result<T, StoreError>>)
 where
     T: Send + 'static,
     F: for<'c> FnOnce(&'c mut SqliteConnection) -> Step<'c, T> + Send + 'static,
 {
     let (tell, told) = oneshot::channel();
-    let job: Job = Box::new(move |connection| {
+    let run: Run = Box::new(move |connection| {
         Box::pin(async move {
             let result = run(connection).await;
             Pending {
@@ -98,7 +125,7 @@ where
             }
         })
     });
-    (job, told)
+    (Job { statements, run }, told)
 }
 
 async fn run(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Job>) {
@@ -125,19 +152,32 @@ async fn commit(
     jobs: impl Iterator<Item = Job>,
     pending: &mut Vec<Pending>,
 ) -> Result<(), sqlx::Error> {
-    connection.execute("BEGIN IMMEDIATE").await?;
+    connection
+        .execute("BEGIN IMMEDIATE; SAVEPOINT step")
+        .await?;
+    let mut is_fresh = true;
     for job in jobs {
-        connection.execute("SAVEPOINT step").await?;
-        let ran = job(connection).await;
+        if job.statements == Statements::Several && !is_fresh {
+            connection.execute(NEXT).await?;
+        }
+        let ran = (job.run)(connection).await;
+        is_fresh = !ran.keeps;
         if !ran.keeps {
-            connection.execute("ROLLBACK TO step").await?;
+            let command = match job.statements {
+                Statements::Several => "ROLLBACK TO step",
+                // Fails where SQLite has taken back the transaction with the statement.
+                Statements::One => NEXT,
+            };
+            connection.execute(command).await?;
         }
         pending.push(ran);
-        connection.execute("RELEASE step").await?;
     }
     connection.execute("COMMIT").await?;
     Ok(())
 }
+
+/// Keeps what was done since the savepoint, and makes the next one.
+const NEXT: &str = "RELEASE step; SAVEPOINT step";
 
 /// Steps that wait for the disk; past this the answer is 503, quickly.
 const QUEUE_MAX: usize = 1024;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::cases;
-use super::scene::{NOW, Place, accepted, settle, settlement, state, status};
+use super::scene::{NOW, Place, accepted, settle, settlement, state, status, told};
 use crate::delivery::Update;
 use crate::message::{Next, State};
 use crate::store::{Intake as _, Ledger as _, Queue as _};
@@ -20,6 +20,8 @@ cases! {
     a_status_that_comes_again_changes_nothing
     a_backlog_waits_in_order_until_it_is_worked_off
     a_body_is_worked_off_once
+    bodies_that_are_worked_off_together_end_as_one_after_the_other
+    an_update_that_cannot_be_kept_takes_back_only_itself
 }
 
 async fn a_token_adopts_an_attempt_that_nobody_knew_the_outcome_of(place: Place) {
@@ -91,8 +93,8 @@ async fn statuses_that_two_replicas_apply_at_once_do_not_miss_one_another(place:
         let with = status(&wamid, Some(&sent.token), "sent", None);
         let with = vec![Update::Status(with)];
         let (one, other) = tokio::join!(
-            replicas[0].apply(bodies[0].seq, without),
-            replicas[1].apply(bodies[1].seq, with),
+            replicas[0].apply(vec![told(bodies[0].seq, without)]),
+            replicas[1].apply(vec![told(bodies[1].seq, with)]),
         );
         one.unwrap();
         other.unwrap();
@@ -168,7 +170,10 @@ async fn a_backlog_waits_in_order_until_it_is_worked_off(place: Place) {
     let store = place.open().await;
     assert_eq!(&*backlog[0].body, b"first \xff");
     assert_eq!(backlog[0].received_at, NOW);
-    store.apply(backlog[0].seq, vec![]).await.unwrap();
+    store
+        .apply(vec![told(backlog[0].seq, vec![])])
+        .await
+        .unwrap();
     let left = store.backlog(10).await.unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!(&*left[0].body, b"second");
@@ -180,7 +185,75 @@ async fn a_body_is_worked_off_once(place: Place) {
     store.append(body).await.unwrap();
     let seq = store.backlog(1).await.unwrap()[0].seq;
     let stranger = || vec![Update::Status(status("wamid.X", None, "sent", None))];
-    let (one, other) = tokio::join!(store.apply(seq, stranger()), store.apply(seq, stranger()),);
+    let (one, other) = tokio::join!(
+        store.apply(vec![told(seq, stranger())]),
+        store.apply(vec![told(seq, stranger())]),
+    );
     let parked = one.unwrap().orphans + other.unwrap().orphans;
     assert_eq!(parked, 1, "whoever came second left it alone");
+}
+
+async fn bodies_that_are_worked_off_together_end_as_one_after_the_other(place: Place) {
+    let store = place.open().await;
+    place.open_window(&store, 0).await;
+    let mut sent = Vec::new();
+    for n in 0..3 {
+        let departure = place.send(&store, n).await;
+        let unknown = settlement("unknown", Next::Uncertain);
+        settle(&store, &departure, &unknown).await;
+        sent.push(departure);
+    }
+    let token = |n: usize| Some(&*sent[n].token);
+    let bodies = [
+        // Whose it is, the next one tells.
+        vec![status("wamid.0", None, "delivered", None)],
+        vec![status("wamid.0", token(0), "sent", None)],
+        vec![
+            status("wamid.1", token(1), "read", None),
+            status("wamid.1", token(1), "read", None),
+            status("wamid.1", None, "sent", None),
+        ],
+        vec![status("wamid.X", None, "sent", None)],
+        vec![],
+    ];
+    let mut worked_off = Vec::new();
+    for body in bodies {
+        store.append(Bytes::from_static(b"{}")).await.unwrap();
+        worked_off.push(body.into_iter().map(Update::Status).collect());
+    }
+    let backlog = store.backlog(10).await.unwrap();
+    let places = backlog.iter().map(|body| body.seq);
+    let all = places
+        .zip(worked_off)
+        .map(|(seq, updates)| told(seq, updates));
+    let applied = store.apply(all.collect()).await.unwrap();
+    assert_eq!((applied.bodies, applied.reconciled.len()), (5, 2));
+    let counted = (applied.repeated, applied.ignored, applied.orphans);
+    assert_eq!(counted, (1, 2, 1));
+    for (n, want) in [State::Delivered, State::Read, State::Uncertain]
+        .into_iter()
+        .enumerate()
+    {
+        assert_eq!(state(&store, sent[n].message).await, want, "{n}");
+    }
+    assert!(store.backlog(10).await.unwrap().is_empty());
+}
+
+async fn an_update_that_cannot_be_kept_takes_back_only_itself(place: Place) {
+    let store = place.open().await;
+    place.open_window(&store, 0).await;
+    let first = place.send(&store, 1).await;
+    let second = place.send(&store, 2).await;
+    let updates = [
+        status("wamid.1", Some(&first.token), "sent", None),
+        // PostgreSQL has no text with this in it.
+        status("wamid.\0", None, "sent", None),
+        status("wamid.2", Some(&second.token), "read", None),
+    ];
+    let updates = updates.into_iter().map(Update::Status).collect();
+    let applied = place.apply(&store, updates).await;
+    assert_eq!((applied.bodies, applied.changes.len()), (1, 2));
+    assert_eq!(state(&store, first.message).await, State::Sent);
+    assert_eq!(state(&store, second.message).await, State::Read);
+    assert!(store.backlog(10).await.unwrap().is_empty());
 }

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::recipient::PhoneNumber;
 use crate::store::{
     Address, Applied, Database, Insertion, Intake as _, Kept, Ledger as _, NewMessage, Once,
-    Queue as _, Settings, Settled,
+    Queue as _, Settings, Settled, Told,
 };
 use crate::window::EventTime;
 
@@ -200,8 +200,12 @@ impl Place {
     pub(super) async fn apply(&self, store: &Database, updates: Vec<Update>) -> Applied {
         store.append(Bytes::from_static(b"{}")).await.unwrap();
         let seq = store.backlog(1).await.unwrap()[0].seq;
-        store.apply(seq, updates).await.unwrap()
+        store.apply(vec![told(seq, updates)]).await.unwrap()
     }
+}
+
+pub(super) fn told(seq: i64, updates: Vec<Update>) -> Told {
+    Told { seq, updates }
 }
 
 pub(super) async fn state(store: &Database, id: MessageId) -> State {

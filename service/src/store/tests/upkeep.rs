@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::cases;
 use vestibule::clock::Clock as _;
 
-use super::scene::{CONFIRM, NOW, Place, accepted, named, settle, settlement, state};
+use super::scene::{CONFIRM, NOW, Place, accepted, named, settle, settlement, state, told};
 use crate::delivery::{LASTS, QUEUE_MAX};
 use crate::message::{MessageId, Next, State};
 use crate::store::{
@@ -46,7 +46,7 @@ async fn the_time_to_confirm_stands_still_while_webhooks_lie_about(place: Place)
     pass(&place, &store, 2000).await;
     assert_eq!(state(&store, id).await, State::Uncertain);
     let seq = store.backlog(1).await.unwrap()[0].seq;
-    store.apply(seq, vec![]).await.unwrap();
+    store.apply(vec![told(seq, vec![])]).await.unwrap();
     // What lay about was a debt, and that is paid first.
     pass(&place, &store, 1900).await;
     assert_eq!(state(&store, id).await, State::Uncertain);
