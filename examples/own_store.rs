@@ -25,7 +25,9 @@ use tokio::net::TcpListener;
 use vestibule::api_key::{KeyFormat, KeyRecord, Keys, Peppers};
 use vestibule::clock::{SharedClock, SystemClock, Timestamp};
 use vestibule::error::StoreError;
-use vestibule::idempotency::{Attempt, Decision, IdempotencyKey, Outcome, Owner, Record, Records};
+use vestibule::idempotency::{
+    Attempt, Decision, IdempotencyKey, Outcome, Owner, Preview, Record, Records,
+};
 use vestibule::rate_limit::{Counter, Counters, Quota, Verdict};
 use vestibule::route::Policy;
 use vestibule::stack::Admission;
@@ -108,6 +110,13 @@ impl Counters for OwnStore {
         tables.counters.insert(caller.clone(), kept);
         Ok(verdict)
     }
+
+    /// For `explain`: what a charge would be answered, had it been made.
+    async fn peek_hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        let (tables, now) = self.begin();
+        let held = tables.counters.get(caller).map(|(counter, _)| *counter);
+        Ok(quota.judge(held, now).1)
+    }
 }
 
 impl Records for OwnStore {
@@ -132,6 +141,18 @@ impl Records for OwnStore {
                 .insert(key, record);
         }
         Ok(decision)
+    }
+
+    /// For `explain`: what a claim would come upon.
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        let (mut tables, now) = self.begin();
+        let caller = &attempt.owner.caller;
+        let held = tables.record(&attempt.owner).cloned();
+        let (preview, kept) = Record::preview(held.as_ref(), attempt, now);
+        if kept.is_some() && held.is_none() && !tables.has_room(caller, now) {
+            return Err(StoreError::full());
+        }
+        Ok(preview)
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {

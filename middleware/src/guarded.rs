@@ -51,6 +51,20 @@ impl<S> Guarded<S> {
         self.watch.breaker.is_open()
     }
 
+    /// Takes a step that changes nothing. The breaker learns nothing of it: whoever looks
+    /// neither cuts the store off for the requests nor lets them at it again.
+    pub(crate) async fn look<T>(
+        &self,
+        deadline: Duration,
+        step: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        if self.watch.breaker.is_open() {
+            return Err(StoreError::not_sent());
+        }
+        let answer = tokio::time::timeout(deadline, step).await;
+        answer.unwrap_or_else(|late| Err(StoreError::unanswered().because(late)))
+    }
+
     /// Takes one step, within the deadline, unless the breaker is open.
     pub(crate) async fn guard<T>(
         &self,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::StoreError;
-use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Records};
 use crate::principal::{Caller, KeyVersion};
 use crate::rate_limit::{Charge, Counters, Quota, Verdict};
 use crate::stack::Admission;
@@ -46,6 +46,10 @@ impl<C: Counters, R: Clone + Send + Sync + 'static> Counters for Pair<C, R> {
         self.counters.hit(caller, quota).await
     }
 
+    async fn peek_hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        self.counters.peek_hit(caller, quota).await
+    }
+
     async fn hit_current(
         &self,
         caller: &Caller,
@@ -63,6 +67,10 @@ impl<C: Clone + Send + Sync + 'static, R: Records> Records for Pair<C, R> {
 
     async fn claim(&self, attempt: &Attempt) -> Result<Decision, StoreError> {
         self.records.claim(attempt).await
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        self.records.peek_claim(attempt).await
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {

@@ -56,6 +56,28 @@ pub(crate) enum Command {
         #[arg(long, value_name = "unix:PATH", value_parser = socket)]
         admin: Option<PathBuf>,
     },
+    /// Tell what each layer would say to a request, and why; nothing is charged or sent. It ends
+    /// with 0 where the request would pass, 1 where it would be refused, 2 where nobody can say.
+    #[command(group(clap::ArgGroup::new("sidecar").required(true).args(["config", "admin"])))]
+    #[command(group(clap::ArgGroup::new("asked").required(true).args(["request", "curl"])))]
+    Explain {
+        /// The configuration; the sidecar that runs with it is asked, where its admin socket answers.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The admin socket of a running sidecar.
+        #[arg(long, value_name = "unix:PATH", value_parser = socket)]
+        admin: Option<PathBuf>,
+        /// The request, as HTTP/1.1 has it; - is standard input.
+        #[arg(long, value_name = "FILE|-")]
+        request: Option<PathBuf>,
+        /// A command of curl that sends it, in quotes; - is standard input, where no other user
+        /// of the machine can read the API key.
+        #[arg(long, value_name = "COMMAND|-", allow_hyphen_values = true)]
+        curl: Option<String>,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Manage API keys, in a file, a store or a running sidecar.
     Keys {
         #[command(subcommand)]

@@ -56,6 +56,7 @@
 mod admin;
 pub mod config;
 mod connection;
+pub mod explain;
 mod failures;
 mod forwarded;
 mod gate;
@@ -70,6 +71,7 @@ mod listen;
 mod network;
 mod sidecar;
 mod socket;
+mod socket_client;
 mod sockets;
 mod stack;
 mod standing;

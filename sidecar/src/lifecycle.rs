@@ -24,6 +24,7 @@ use vestibule::StoreKeyring;
 
 use crate::config::Drain;
 use crate::connection::tls::Certificates;
+use crate::explain::Explainer;
 use crate::gate::{Gate, Leave};
 use crate::gauges::Gauges;
 use crate::telemetry::Metrics;
@@ -46,6 +47,8 @@ pub(crate) struct Lifecycle {
     metrics: Metrics,
     /// Those that commands may change, once the stack has been built.
     keys: OnceLock<StoreKeyring>,
+    /// What tells why a request is refused, once the stack has been built.
+    explainer: OnceLock<Explainer>,
     /// What clients are shown, where connections are encrypted.
     certificates: OnceLock<Arc<Certificates>>,
     drain: Drain,
@@ -107,6 +110,7 @@ impl Lifecycle {
             gauges: Gauges::default(),
             metrics: Metrics::new(),
             keys: OnceLock::new(),
+            explainer: OnceLock::new(),
             certificates: OnceLock::new(),
             drain,
         })
@@ -136,6 +140,17 @@ impl Lifecycle {
     pub(crate) fn manage(&self, keys: StoreKeyring) {
         // A stack is built once.
         let _ = self.keys.set(keys);
+    }
+
+    /// What tells why a request is refused.
+    pub(crate) fn explainer(&self) -> Option<&Explainer> {
+        self.explainer.get()
+    }
+
+    /// This tells it.
+    pub(crate) fn explain_by(&self, explainer: Explainer) {
+        // A stack is built once.
+        let _ = self.explainer.set(explainer);
     }
 
     /// What clients are shown; reading it anew needs no restart.

@@ -3,6 +3,8 @@
 mod check;
 mod cli;
 mod drain;
+mod explaining;
+mod input;
 mod manage;
 mod open;
 
@@ -59,6 +61,21 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Drain { config, admin } => drain::run(config.as_deref(), admin),
+        Command::Explain {
+            config,
+            admin,
+            request,
+            curl,
+            json,
+        } => {
+            let place = (config.as_deref(), admin.as_deref());
+            let asked = (request.as_deref(), curl.as_deref());
+            explaining::run(place, asked, json).or_else(|fault| {
+                complain(&*fault);
+                // 1 says that the request would be refused.
+                Ok(ExitCode::from(2))
+            })
+        }
         Command::Keys { command } => manage::run(&command),
     }
 }

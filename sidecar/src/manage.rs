@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use vestibule::entropy::SystemEntropy;
 use vestibule_sidecar::keys::{self, Fault, Mint, Minted, Needs, Place, each_page};
 
 use crate::cli::KeysCommand;
+use crate::input::bounded_text;
 use crate::open::open;
 
 /// Does what was asked, and prints the answer.
@@ -196,7 +197,7 @@ impl Desk {
         if let Some(env) = env {
             format = format.environment(env);
         }
-        let text = bounded(io::stdin(), KEY_MAX)
+        let text = bounded_text(io::stdin(), KEY_MAX)
             .map_err(|cause| format!("the key cannot be read from standard input: {cause}"))?;
         let judge = (&format, &self.peppers);
         let verdict = keys::verify(&self.place.reader()?, text.trim(), judge, self.now).await;
@@ -240,20 +241,11 @@ fn made(format: KeyFormat, opaque: bool) -> KeyFormat {
 
 fn lines_of(from: &Path) -> Result<String, Fault> {
     let read = if from == Path::new("-") {
-        bounded(io::stdin(), IMPORT_MAX)
+        bounded_text(io::stdin(), IMPORT_MAX)
     } else {
-        File::open(from).and_then(|file| bounded(file, IMPORT_MAX))
+        File::open(from).and_then(|file| bounded_text(file, IMPORT_MAX))
     };
     read.map_err(|cause| Fault::new(format!("it cannot be read: {cause}")).at(from.display()))
-}
-
-fn bounded(from: impl Read, most: u64) -> io::Result<String> {
-    let mut text = String::new();
-    from.take(most + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > most {
-        return Err(io::Error::other(format!("it is over {most} bytes")));
-    }
-    Ok(text)
 }
 
 fn line(json: &Value) -> String {

@@ -9,10 +9,11 @@ use vestibule::api_key::{Keyring as _, Keys, LastUsed};
 use vestibule::clock::SharedClock;
 use vestibule::entropy::SharedEntropy;
 use vestibule::identity::{Assert, AssertLayer, Secret, Signer};
-use vestibule::stack::Api;
-use vestibule::{ApiLayer, ErrorFormat, Store, StoreKeyring};
+use vestibule::stack::{Api, InvalidApi};
+use vestibule::{ApiLayer, ApiLayerBuilder, ErrorFormat, Store, StoreKeyring};
 
 use crate::config::{self, Config, ConfigError, Identity, KeySource, Place};
+use crate::explain::Explainer;
 use crate::guard::{Guard, GuardLayer};
 use crate::lifecycle::Lifecycle;
 use crate::start::StartError;
@@ -48,6 +49,7 @@ where
     let proxy = assertion(&config.identity, sources).layer(upstream);
     let store = store(config, sources).await?;
     let api = api(config, sources, life, store.clone())?;
+    life.explain_by(Explainer::of(api.clone()));
     let detached = api.clone();
     life.wait_for(move |within| {
         let (detached, store) = (detached.clone(), store.clone());
@@ -78,7 +80,7 @@ fn show_services(upstream: &Upstream, life: &Lifecycle) {
 }
 
 /// Opens the store, which goes by a clock of its own where several processes share it.
-async fn store(config: &Config, sources: &Sources) -> Result<Store, ConfigError> {
+pub(crate) async fn store(config: &Config, sources: &Sources) -> Result<Store, ConfigError> {
     let clock = Arc::clone(&sources.clock);
     let opened = Store::open_under(&config.store.address, clock).await;
     let store = opened.map_err(|fault| fault_at(&config.store.place, &fault))?;
@@ -109,6 +111,26 @@ fn api(
     let keys = keyring(config, &store, sources)?;
     let keys = keys.observed(Arc::new(life.metrics().clone()));
     let shown = keys.clone();
+    let observer = Arc::new(life.metrics().clone());
+    let mut builder = builder(config, sources, store, keys).observe_store(observer);
+    if config.keys.source == KeySource::Store {
+        let last_used = LastUsed::new(Arc::clone(&sources.clock));
+        builder = builder.last_used(last_used.clone());
+        tokio::spawn(last_used.write_to(shown.clone()));
+        life.manage(shown.clone());
+    }
+    let api = builder.build().map_err(|fault| unfit(config, &fault))?;
+    show(life, &api, &shown);
+    Ok(api)
+}
+
+/// The stack as the configuration says, but for what belongs to a process that serves.
+pub(crate) fn builder(
+    config: &Config,
+    sources: &Sources,
+    store: Store,
+    keys: StoreKeyring,
+) -> ApiLayerBuilder<Store, StoreKeyring> {
     let mut builder = ApiLayer::builder(store, keys)
         .per_minute(config.limits.per_minute)
         .in_flight(config.limits.requests)
@@ -117,7 +139,6 @@ fn api(
         .peppers(config.keys.peppers.clone())
         .clock(Arc::clone(&sources.clock))
         .entropy(Arc::clone(&sources.entropy))
-        .observe_store(Arc::new(life.metrics().clone()))
         .error_format(match config.error_format {
             config::ErrorFormat::Envelope => ErrorFormat::Envelope,
             config::ErrorFormat::Problem => ErrorFormat::Problem,
@@ -125,22 +146,22 @@ fn api(
     if config.keys.separate_codes {
         builder = builder.separate_codes();
     }
-    if config.keys.source == KeySource::Store {
-        let last_used = LastUsed::new(Arc::clone(&sources.clock));
-        builder = builder.last_used(last_used.clone());
-        tokio::spawn(last_used.write_to(shown.clone()));
-        life.manage(shown.clone());
-    }
     for route in &config.routes {
         builder = builder.route(&route.pattern, route.policy());
     }
-    let api = builder.build();
-    let api = api.map_err(|fault| fault_at(&Place::file(&config.file), &fault))?;
-    show(life, &api, &shown);
-    Ok(api)
+    builder
 }
 
-fn keyring(config: &Config, store: &Store, sources: &Sources) -> Result<StoreKeyring, StartError> {
+/// A stack that cannot be.
+pub(crate) fn unfit(config: &Config, fault: &InvalidApi) -> ConfigError {
+    fault_at(&Place::file(&config.file), fault)
+}
+
+pub(crate) fn keyring(
+    config: &Config,
+    store: &Store,
+    sources: &Sources,
+) -> Result<StoreKeyring, StartError> {
     match &config.keys.source {
         KeySource::None => Ok(Keys::new([])?.into()),
         // Whoever writes the file says when keys were used, if anybody does.

@@ -97,6 +97,14 @@ impl<K> Authenticator<K> {
         self
     }
 
+    /// The same rules for a keyring around this one, of which no use is noted.
+    pub(crate) fn looking_at<J>(&self, around: impl FnOnce(&K) -> J) -> Authenticator<J> {
+        let mut rules = Arc::clone(&self.rules);
+        Arc::make_mut(&mut rules).last_used = None;
+        let keyring = around(&self.keyring);
+        Authenticator { keyring, rules }
+    }
+
     /// Removes a credential that looks like one of our keys, mistyped or not.
     ///
     /// For public routes, where a key that was sent all the same must not reach the

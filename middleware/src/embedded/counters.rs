@@ -50,6 +50,11 @@ impl CounterShards {
         shard.table.hit(caller, quota, now)
     }
 
+    /// See [`Counters::peek_hit`](crate::rate_limit::Counters::peek_hit).
+    pub(super) fn peek(&self, caller: &Caller, quota: &Quota, now: Timestamp) -> Option<Verdict> {
+        self.of(caller).table.peek(caller, quota, now)
+    }
+
     /// Goes on from a snapshot.
     pub(super) fn restore(&self, snapshot: &[u8], now: Timestamp) -> Result<(), Malformed> {
         for (caller, counted) in codec::decode_counters(snapshot)? {

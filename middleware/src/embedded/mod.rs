@@ -75,7 +75,7 @@ use self::usage::Capacity;
 use self::writer::Writer;
 use crate::clock::SharedClock;
 use crate::error::StoreError;
-use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Records};
 use crate::principal::Caller;
 use crate::rate_limit::{Counters, Quota, Verdict};
 use crate::stack::Admission;
@@ -182,6 +182,11 @@ impl Counters for Store {
         let verdict = self.shared.counters.hit(caller, quota, self.clock.now());
         verdict.ok_or_else(StoreError::full)
     }
+
+    async fn peek_hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        let verdict = self.shared.counters.peek(caller, quota, self.clock.now());
+        verdict.ok_or_else(StoreError::full)
+    }
 }
 
 /// Not local: a disk may hang, and then the deadlines of a lost store hold.
@@ -190,6 +195,13 @@ impl Records for Store {
         let (asker, answer) = Asker::new();
         self.thread
             .ask(Step::Claim(attempt.clone(), asker), answer)
+            .await
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        let (asker, answer) = Asker::new();
+        self.thread
+            .ask(Step::Peek(attempt.clone(), asker), answer)
             .await
     }
 

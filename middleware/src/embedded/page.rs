@@ -12,7 +12,7 @@ use crate::api_key::{KeyChange, KeyWriteError};
 use crate::clock::Timestamp;
 use crate::codec::Malformed;
 use crate::error::StoreError;
-use crate::idempotency::{Attempt, Decision, Outcome, Owner, Record};
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Record};
 
 /// The tables within one transaction.
 pub(super) struct Page<'a> {
@@ -110,6 +110,25 @@ impl<'a> Page<'a> {
             return Err(StepError::Full);
         }
         Ok(decision)
+    }
+
+    /// See [`Record::preview`]. What is over counts as gone: a claim would sweep it.
+    pub(super) fn peek(&self, attempt: &Attempt, now: Timestamp) -> Result<Preview, StepError> {
+        let place = Place::of(&attempt.owner);
+        let held = self.held(&place)?;
+        let record = held.as_ref().map(|held| &held.record);
+        let (preview, kept) = Record::preview(record, attempt, now);
+        let has_room = kept.is_none_or(|record| {
+            let added = place.load(record.encode().len());
+            let freed = held.map_or_else(Load::default, |held| held.load);
+            self.usage.has_room(place.caller(), added, freed)
+        });
+        let is_over = |(expires, ..): (u64, _, _)| expires <= now.as_unix_millis();
+        if has_room || self.first_expiry()?.is_some_and(is_over) {
+            Ok(preview)
+        } else {
+            Err(StepError::Full)
+        }
     }
 
     /// See [`Record::renew`].

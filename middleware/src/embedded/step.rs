@@ -9,13 +9,15 @@ use super::page::{Page, StepError};
 use crate::api_key::{KeyChange, KeyWriteError};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
-use crate::idempotency::{Attempt, Decision, Outcome, Owner};
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Preview};
 use crate::route::UpstreamKind;
 
 /// What the writer is asked.
 pub(super) enum Step {
     /// To claim a key.
     Claim(Attempt, Asker<Decision>),
+    /// To look what a claim would come upon.
+    Peek(Attempt, Asker<Preview>),
     /// To change what an owner holds.
     Change(Owner, Change, Asker<bool>),
     /// To write key records, all of them or none.
@@ -53,6 +55,7 @@ impl Step {
                 }
                 Ok(())
             }
+            Self::Peek(attempt, asker) => asker.judge(page.peek(attempt, now)),
             Self::Change(owner, change, asker) => asker.judge(match change {
                 Change::Renew(lease) => page.renew(owner, *lease, now),
                 Change::Finish(outcome, retention) => page.finish(owner, outcome, *retention, now),
@@ -68,6 +71,7 @@ impl Step {
     pub(super) fn settle(&mut self, failure: Option<&WriteError>) {
         match self {
             Self::Claim(_, asker) => asker.settle(failure),
+            Self::Peek(_, asker) => asker.settle(failure),
             Self::Change(_, _, asker) => asker.settle(failure),
             Self::WriteKeys(_, asker) => asker.settle(failure),
             Self::Flush(asker) => asker.settle(failure),

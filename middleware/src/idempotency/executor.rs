@@ -84,6 +84,14 @@ impl<T: Records> Executor<T> {
         }
     }
 
+    /// The same executions at other records.
+    pub(crate) fn looking_at<U: Records>(&self, records: U) -> Executor<U> {
+        Executor {
+            records,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
     /// The key under which a request asks to be executed; none where it is not keyed.
     ///
     /// # Errors

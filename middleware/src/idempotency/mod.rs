@@ -62,7 +62,7 @@ pub(crate) use self::executor::Keyed;
 pub use self::executor::{Executor, Options};
 pub use self::key::{IdempotencyKey, InvalidKey};
 pub use self::layer::IdempotencyLayer;
-pub use self::record::{Attempt, Decision, Outcome, Owner, Record};
+pub use self::record::{Attempt, Decision, Outcome, Owner, Preview, Record};
 #[cfg(feature = "postgres")]
 pub(crate) use self::record::{Parts, State};
 pub use self::records::Records;

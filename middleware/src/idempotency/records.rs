@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::record::{Attempt, Decision, Outcome, Owner};
+use super::record::{Attempt, Decision, Outcome, Owner, Preview};
 use crate::error::StoreError;
 use crate::guarded::Guarded;
 use crate::telemetry::StoreStep;
@@ -33,6 +33,16 @@ pub trait Records: Clone + Send + Sync + 'static {
     /// Claims a key, or says what became of the first request that did.
     fn claim(&self, attempt: &Attempt)
     -> impl Future<Output = Result<Decision, StoreError>> + Send;
+
+    /// What [`claim`](Self::claim) would answer now, and an error where it would be one for
+    /// want of room. Nothing is claimed. Room is judged as if what is over had gone; a store
+    /// that learns only by writing that it has none answers as if it had.
+    ///
+    /// Asked where a request is [explained](crate::ApiLayer::explain), never by a layer.
+    fn peek_claim(
+        &self,
+        attempt: &Attempt,
+    ) -> impl Future<Output = Result<Preview, StoreError>> + Send;
 
     /// Extends the lease; false where the claim is no longer this owner's.
     fn renew(
@@ -67,6 +77,10 @@ impl<S: Records> Records for Guarded<S> {
             return self.ask(StoreStep::Claim, step).await;
         }
         self.guard(StoreStep::Claim, CLAIM, step).await
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        self.look(CLAIM, self.store.peek_claim(attempt)).await
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {

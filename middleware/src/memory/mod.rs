@@ -22,7 +22,7 @@ use std::time::Duration;
 use self::records::{RecordTable, Usage};
 use crate::clock::{SharedClock, Timestamp};
 use crate::error::StoreError;
-use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Records};
 use crate::principal::Caller;
 use crate::rate_limit::{CounterTable, Counters, Quota, Verdict};
 use crate::stack::Admission;
@@ -116,6 +116,13 @@ impl Counters for Store {
             .hit(caller, quota, now)
             .ok_or_else(StoreError::full)
     }
+
+    async fn peek_hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        let now = self.clock.now();
+        let shard = self.shards.of(caller);
+        let verdict = shard.counters.peek(caller, quota, now);
+        verdict.ok_or_else(StoreError::full)
+    }
 }
 
 impl Records for Store {
@@ -136,6 +143,18 @@ impl Records for Store {
         // What is over may lie in the shard of a caller who never comes back.
         self.shards.sweep(now);
         claim()
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        let now = self.clock.now();
+        let answer = {
+            let shard = self.shards.of(&attempt.owner.caller);
+            shard.records.preview(attempt, now)
+        };
+        answer.or_else(|free| match self.shards.has_over(now) {
+            true => Ok(free),
+            false => Err(StoreError::full()),
+        })
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {
@@ -194,6 +213,12 @@ impl Shards {
 
     fn of(&self, caller: &Caller) -> MutexGuard<'_, Shard> {
         lock(&self.shards[caller.share_of(self.shards.len())])
+    }
+
+    /// Whether a sweep would make room.
+    fn has_over(&self, now: Timestamp) -> bool {
+        let mut shards = self.shards.iter();
+        shards.any(|shard| lock(shard).records.has_over(now))
     }
 
     fn sweep(&self, now: Timestamp) {

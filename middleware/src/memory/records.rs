@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
-use crate::idempotency::{Attempt, Decision, IdempotencyKey, Outcome, Owner, Record};
+use crate::idempotency::{Attempt, Decision, IdempotencyKey, Outcome, Owner, Preview, Record};
 use crate::principal::Caller;
 
 /// How much may be held in all, and how much is: shared by the tables of one store.
@@ -122,6 +122,21 @@ impl RecordTable {
             self.put(owner, record);
         }
         Ok(decision)
+    }
+
+    /// See [`Record::preview`]; as an error where there is no room for what would be kept.
+    pub(super) fn preview(&self, attempt: &Attempt, now: Timestamp) -> Result<Preview, Preview> {
+        let owner = &attempt.owner;
+        let held = self.entry(owner).map(|entry| &entry.record);
+        let (preview, kept) = Record::preview(held, attempt, now);
+        let fits = kept.is_none_or(|record| self.has_room(owner, weight(owner, &record)));
+        if fits { Ok(preview) } else { Err(preview) }
+    }
+
+    /// Whether there is a record whose time is over.
+    pub(super) fn has_over(&self, now: Timestamp) -> bool {
+        let first = self.expiries.first_key_value();
+        first.is_some_and(|((expires, _), _)| *expires <= now)
     }
 
     /// See [`Record::renew`].

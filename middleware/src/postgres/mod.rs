@@ -66,11 +66,11 @@ pub use self::commit::Within;
 use self::connection::Connections;
 pub use self::keyring::Keyring;
 pub use self::options::{OpenError, Options};
-use self::records::{Claim, Enter, Finish, Found, Place, Release, Renew, Sweep, TakeOver};
+use self::records::{Claim, Enter, Finish, Found, Peek, Place, Release, Renew, Sweep, TakeOver};
 use self::room::{Bounds, Pass, Room};
 use self::statements::Statements;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::idempotency::{Attempt, Decision, Outcome, Owner, Record, Records};
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Record, Records};
 
 /// Records in PostgreSQL.
 ///
@@ -260,6 +260,23 @@ impl Records for Store {
             }
         }
         Err(StoreError::not_sent().because("the record changed as often as it was read"))
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        let bounds = self.room.bounds();
+        let step = Peek {
+            place: self.place(),
+            owner: &attempt.owner,
+            bounds,
+        };
+        let found = self.connections.run(&step).await?;
+        let (preview, kept) = Record::preview(found.held.as_ref(), attempt, found.now);
+        let is_new = kept.is_some() && found.held.is_none();
+        let is_full = found.own >= bounds.share || bounds.whole.is_some_and(|all| found.all >= all);
+        if is_new && is_full {
+            return Err(StoreError::full());
+        }
+        Ok(preview)
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {

@@ -34,6 +34,13 @@ pub(super) struct Claim<'a> {
     pub(super) bounds: Bounds,
 }
 
+/// Looks what a claim would come upon.
+pub(super) struct Peek<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) owner: &'a Owner,
+    pub(super) bounds: Bounds,
+}
+
 /// Whether a new record may be entered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Enter {
@@ -115,13 +122,39 @@ impl Step for Claim<'_> {
             .bind(number(self.bounds.whole.unwrap_or_default()))
             .fetch_one(connection)
             .await?;
+        Found::read(&row)
+    }
+}
+
+// === impl Peek ===
+
+impl Step for Peek<'_> {
+    type Answer = Found;
+
+    async fn take(&self, connection: &mut PgConnection) -> Result<Found, sqlx::Error> {
+        let row = query(self.place.statements.peek.text())
+            .bind(self.place.offset)
+            .bind(caller(&self.owner.caller))
+            .bind(&self.owner.key.as_bytes()[..])
+            .bind(number(self.bounds.share))
+            .bind(number(self.bounds.whole.unwrap_or_default()))
+            .fetch_one(connection)
+            .await?;
+        Found::read(&row)
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
         let made: Option<i64> = row.try_get("made")?;
-        Ok(Found {
+        Ok(Self {
             now: moment(row.try_get("now")?),
             own: row.try_get::<i64, _>("own")?.unsigned_abs(),
             all: row.try_get::<i64, _>("whole")?.unsigned_abs(),
             made: made.map(moment),
-            held: held(&row)?,
+            held: held(row)?,
         })
     }
 }

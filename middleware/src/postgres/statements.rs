@@ -9,6 +9,7 @@ use sqlx::AssertSqlSafe;
 #[derive(Debug)]
 pub(super) struct Statements {
     pub(super) claim: Statement,
+    pub(super) peek: Statement,
     pub(super) take_over: Statement,
     pub(super) renew: Statement,
     pub(super) finish: Statement,
@@ -53,7 +54,7 @@ impl Statements {
     /// The same under another clock.
     pub(super) fn at(schema: &str, clock: &str) -> Self {
         statements! { schema, clock;
-            claim take_over renew finish lock ended release sweep
+            claim peek take_over renew finish lock ended release sweep
             find get page held create update touch digests
         }
     }

@@ -46,6 +46,15 @@ pub trait Counters: Clone + Send + Sync + 'static {
         quota: &Quota,
     ) -> impl Future<Output = Result<Verdict, StoreError>> + Send;
 
+    /// What [`hit`](Self::hit) would answer now. Nothing is counted.
+    ///
+    /// Asked where a request is [explained](crate::ApiLayer::explain), never by a layer.
+    fn peek_hit(
+        &self,
+        caller: &Caller,
+        quota: &Quota,
+    ) -> impl Future<Output = Result<Verdict, StoreError>> + Send;
+
     /// Charges one request, provided that the key record is still in this state.
     ///
     /// A store that keeps key records beside its counters compares the version in the same
@@ -89,6 +98,10 @@ impl<S: Counters> Counters for Guarded<S> {
         }
         // In a box, so that the future of a request to a local store has no room for it.
         Box::pin(self.guard(StoreStep::Hit, HIT, self.store.hit(caller, quota))).await
+    }
+
+    async fn peek_hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        self.look(HIT, self.store.peek_hit(caller, quota)).await
     }
 
     async fn hit_current(

@@ -23,6 +23,8 @@ pub struct Limiter<C> {
     ietf_fields: bool,
     /// What the store said last, to go on from.
     noted: Arc<Mutex<CounterTable>>,
+    /// Whether it says what a charge would come to, and charges nothing.
+    is_onlooker: bool,
 }
 
 /// What holds while the store of the limit is lost (contract §7).
@@ -53,6 +55,20 @@ impl<C: Counters> Limiter<C> {
             when_lost: WhenLost::default(),
             ietf_fields: false,
             noted,
+            is_onlooker: false,
+        }
+    }
+
+    /// The same limits at other counters, of which this process notes nothing.
+    pub(crate) fn looking_at<D>(&self, counters: D) -> Limiter<D> {
+        Limiter {
+            counters,
+            quota: self.quota,
+            clock: Arc::clone(&self.clock),
+            when_lost: self.when_lost,
+            ietf_fields: self.ietf_fields,
+            noted: Arc::clone(&self.noted),
+            is_onlooker: true,
         }
     }
 
@@ -186,15 +202,18 @@ impl<C: Counters> Limiter<C> {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         match answer {
             Ok(verdict) => {
-                noted.note(caller, quota, &verdict, now);
+                if !self.is_onlooker {
+                    noted.note(caller, quota, &verdict, now);
+                }
                 Ok(verdict)
             }
             Err(cause) => {
                 tracing::debug!(%cause, "the rate limit is counted in this process alone");
-                let judged = self
-                    .when_lost
-                    .quota(quota)
-                    .and_then(|quota| noted.hit(caller, &quota, now));
+                let quota = self.when_lost.quota(quota);
+                let judged = quota.and_then(|quota| match self.is_onlooker {
+                    true => noted.peek(caller, &quota, now),
+                    false => noted.hit(caller, &quota, now),
+                });
                 judged.ok_or_else(ApiError::overloaded)
             }
         }

@@ -70,6 +70,19 @@ impl CounterTable {
         self.enter(caller, counted, now).then_some(verdict)
     }
 
+    /// What a charge would be answered; nothing where there would be no room for the caller.
+    pub(crate) fn peek(&self, caller: &Caller, quota: &Quota, now: Timestamp) -> Option<Verdict> {
+        let held = self.counters.get(caller).map(|held| held.counter);
+        let has_room = || {
+            let first = self
+                .queue
+                .front()
+                .and_then(|(_, first)| self.counters.get(first));
+            self.counters.len() < self.capacity || first.is_some_and(|first| first.is_over(now))
+        };
+        (held.is_some() || has_room()).then(|| quota.judge(held, now).1)
+    }
+
     /// Notes what another store said of a caller. Without room the caller starts anew
     /// should that store be lost: a little too much then passes, and memory stays bounded.
     pub(crate) fn note(

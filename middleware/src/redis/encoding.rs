@@ -10,7 +10,7 @@ use redis::Value;
 use crate::clock::Timestamp;
 use crate::context::CorrelationId;
 use crate::error::StoreError;
-use crate::idempotency::{Decision, KeptResponse};
+use crate::idempotency::{Decision, KeptResponse, Preview};
 use crate::rate_limit::{Charge, Quota, Verdict};
 use crate::stack::Admitted;
 
@@ -64,6 +64,20 @@ pub(super) fn decision(reply: &Value) -> Result<Decision, StoreError> {
         return Err(forgettable());
     }
     told(kind, rest).ok_or_else(unreadable)
+}
+
+/// Reads the reply to the question what a claim would come upon.
+pub(super) fn preview(reply: &Value) -> Result<Preview, StoreError> {
+    let Value::Array(parts) = reply else {
+        return Err(unreadable());
+    };
+    let [answer, Value::Int(left)] = &parts[..] else {
+        return Err(unreadable());
+    };
+    Ok(Preview {
+        decision: decision(answer)?,
+        kept_for: u64::try_from(*left).ok().map(Duration::from_millis),
+    })
 }
 
 fn told(kind: &[u8], rest: &[Value]) -> Option<Decision> {

@@ -40,7 +40,7 @@ use self::connection::Connection;
 pub use self::keyring::Keyring;
 use self::script::Step;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Records};
 use crate::principal::{Caller, KeyVersion};
 use crate::rate_limit::{Charge, Counters, Quota, Verdict};
 use crate::route::UpstreamKind;
@@ -241,6 +241,11 @@ impl Counters for Store {
         encoding::verdict(&self.run(Step::Hit, &call).await?, quota)
     }
 
+    async fn peek_hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        let call = self.charge(caller, quota);
+        encoding::verdict(&self.run(Step::PeekHit, &call).await?, quota)
+    }
+
     async fn hit_current(
         &self,
         caller: &Caller,
@@ -259,6 +264,12 @@ impl Records for Store {
         let call = Call::default().arg(self.offset().to_string());
         let call = self.attempt(call, attempt);
         encoding::decision(&self.run(Step::Claim, &call).await?)
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        let call = Call::default().arg(self.offset().to_string());
+        let call = self.attempt(call, attempt);
+        encoding::preview(&self.run(Step::PeekClaim, &call).await?)
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {

@@ -9,6 +9,10 @@ pub(super) enum Step {
     Claim,
     /// Both at once.
     Admit,
+    /// Look what a charge would be answered.
+    PeekHit,
+    /// Look what a claim would be answered.
+    PeekClaim,
     /// Extend a lease.
     Renew,
     /// Keep a response.
@@ -29,10 +33,12 @@ pub(super) enum Step {
 
 impl Step {
     /// All of them, in the order of their discriminants.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Hit,
         Self::Claim,
         Self::Admit,
+        Self::PeekHit,
+        Self::PeekClaim,
         Self::Renew,
         Self::Keep,
         Self::Finish,
@@ -56,6 +62,8 @@ impl Step {
             Self::Hit => HIT,
             Self::Claim => CLAIM,
             Self::Admit => ADMIT,
+            Self::PeekHit => PEEK_HIT,
+            Self::PeekClaim => PEEK_CLAIM,
             Self::Renew => RENEW,
             Self::Keep => KEEP,
             Self::Finish => FINISH,
@@ -72,6 +80,13 @@ impl Step {
 macro_rules! allow_oom {
     () => {
         "#!lua flags=allow-oom\n"
+    };
+}
+
+/// What looks writes nothing, and the server sees to it.
+macro_rules! no_writes {
+    () => {
+        "#!lua flags=no-writes\n"
     };
 }
 
@@ -97,6 +112,24 @@ const ADMIT: &str = concat!(
     file!("index"),
     file!("decide"),
     file!("admit"),
+);
+
+const PEEK_HIT: &str = concat!(
+    no_writes!(),
+    file!("peek"),
+    file!("clock"),
+    file!("keys"),
+    file!("judge"),
+    file!("hit")
+);
+
+const PEEK_CLAIM: &str = concat!(
+    no_writes!(),
+    file!("peek"),
+    file!("clock"),
+    file!("index"),
+    file!("decide"),
+    file!("peek_claim")
 );
 
 const RENEW: &str = concat!(allow_oom!(), file!("clock"), file!("index"), file!("renew"));

@@ -8,7 +8,7 @@ use super::capacity::{Capacity, Load, Usage};
 use crate::clock::Timestamp;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::idempotency::{
-    Attempt, Commit, Decision, FinishError, Outcome, Owner, Record, RecordsConnection,
+    Attempt, Commit, Decision, FinishError, Outcome, Owner, Preview, Record, RecordsConnection,
 };
 
 /// The records, on a connection of yours and within its transaction.
@@ -77,6 +77,33 @@ impl<'c> Ledger<'c> {
                 self.claim_in_room(attempt, now).await
             }
             answer => answer,
+        }
+    }
+
+    /// See [`Record::preview`]. It writes nothing, and so needs no transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where a claim would have no room or the database fails.
+    pub async fn preview(
+        &mut self,
+        attempt: &Attempt,
+        now: Timestamp,
+    ) -> Result<Preview, StoreError> {
+        let owner = &attempt.owner;
+        let held = self.held(owner).await?;
+        let record = held.as_ref().map(|held| &held.record);
+        let (preview, kept) = Record::preview(record, attempt, now);
+        let Some(record) = kept else {
+            return Ok(preview);
+        };
+        let added = load(owner, &record.encode());
+        let freed = held.map_or_else(Load::default, |held| held.load);
+        let usage = self.usage(owner.caller.as_str()).await?;
+        if usage.has_room(added, freed) || self.has_over(now).await? {
+            Ok(preview)
+        } else {
+            Err(StoreError::full())
         }
     }
 
@@ -217,7 +244,7 @@ impl<'c> Ledger<'c> {
         record: &Record,
     ) -> Result<bool, StoreError> {
         let (caller, key, bytes) = (owner.caller.as_str(), owner.key.as_bytes(), record.encode());
-        let added = Load::of((bytes.len() + 2 * (caller.len() + key.len())) as u64 + OVERHEAD);
+        let added = load(owner, &bytes);
         let freed = held.map_or_else(Load::default, |held| held.load);
         if !self.usage(caller).await?.has_room(added, freed) {
             return Ok(false);
@@ -264,6 +291,16 @@ impl<'c> Ledger<'c> {
         })
     }
 
+    /// Whether there is a record whose time is over.
+    async fn has_over(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT 1 FROM vestibule_record WHERE expires <= ? LIMIT 1")
+            .bind(integer(now.as_unix_millis()))
+            .fetch_optional(&mut *self.connection)
+            .await
+            .map_err(failed)?;
+        Ok(found.is_some())
+    }
+
     /// Forgets at most so many records whose time is over; returns how many.
     async fn sweep(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
         let swept = sqlx::query(
@@ -293,6 +330,12 @@ impl RecordsConnection for Transaction<'_, Sqlite> {
     async fn commit(&mut self, commit: &Commit) -> Result<(), FinishError> {
         Ledger::on(self).commit(commit).await
     }
+}
+
+/// What a record takes.
+fn load(owner: &Owner, record: &[u8]) -> Load {
+    let place = owner.caller.as_str().len() + owner.key.as_bytes().len();
+    Load::of((record.len() + 2 * place) as u64 + OVERHEAD)
 }
 
 /// A statement that failed has changed nothing, and no step writes twice.

@@ -59,7 +59,7 @@ use self::ledger::failed;
 pub use self::ledger::{Ledger, SCHEMA};
 use crate::clock::SharedClock;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Records};
 
 /// Records in the database of a pool.
 ///
@@ -114,6 +114,13 @@ impl Records for Store {
         let now = self.clock.now();
         let decision = Ledger::on(&mut transaction).claim(attempt, now).await;
         commit(transaction, decision).await
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        let mut reader = self.pool.acquire().await.map_err(failed)?;
+        Ledger::on(&mut reader)
+            .preview(attempt, self.clock.now())
+            .await
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {

@@ -10,6 +10,7 @@ mod builder;
 mod calling;
 mod cleanse;
 mod edge;
+pub mod explain;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -35,6 +35,14 @@ impl Counters for CountersBeside {
         }
     }
 
+    async fn peek_hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        match self {
+            Self::Memory(store) => store.peek_hit(caller, quota).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.peek_hit(caller, quota).await,
+        }
+    }
+
     async fn hit_current(
         &self,
         caller: &Caller,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Store;
 use crate::error::StoreError;
-use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Records};
 use crate::principal::{Caller, KeyVersion};
 use crate::rate_limit::{Charge, Counters, Quota, Verdict};
 use crate::stack::{Admission, Admitted};
@@ -33,6 +33,10 @@ impl Counters for Store {
         at!(self, store => store.hit(caller, quota).await)
     }
 
+    async fn peek_hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        at!(self, store => store.peek_hit(caller, quota).await)
+    }
+
     async fn hit_current(
         &self,
         caller: &Caller,
@@ -50,6 +54,10 @@ impl Records for Store {
 
     async fn claim(&self, attempt: &Attempt) -> Result<Decision, StoreError> {
         at!(self, store => store.claim(attempt).await)
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        at!(self, store => store.peek_claim(attempt).await)
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {

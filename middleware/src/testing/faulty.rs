@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::StoreError;
-use crate::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use crate::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Records};
 use crate::principal::{Caller, KeyVersion};
 use crate::rate_limit::{Charge, Counters, Quota, Verdict};
 use crate::stack::{Admission, Admitted, hit_then_claim};
@@ -91,6 +91,10 @@ impl<S: Counters> Counters for FaultyStore<S> {
         self.step(self.store.hit(caller, quota)).await
     }
 
+    async fn peek_hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
+        self.step(self.store.peek_hit(caller, quota)).await
+    }
+
     async fn hit_current(
         &self,
         caller: &Caller,
@@ -104,6 +108,10 @@ impl<S: Counters> Counters for FaultyStore<S> {
 impl<S: Records> Records for FaultyStore<S> {
     async fn claim(&self, attempt: &Attempt) -> Result<Decision, StoreError> {
         self.step(self.store.claim(attempt)).await
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        self.step(self.store.peek_claim(attempt)).await
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {

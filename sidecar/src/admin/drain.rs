@@ -3,10 +3,10 @@
 //! A pod tells its containers by their hooks first, all at once, and then by signals, the
 //! sidecar last: by then the service behind it has gone.
 
-use http::{HeaderValue, Method, Response, StatusCode};
-use vestibule::{ApiError, Body};
+use http::{Method, Response, StatusCode};
+use vestibule::Body;
 
-use super::Answer;
+use super::{Answer, not_allowed};
 use crate::lifecycle::{Lifecycle, Order};
 
 /// Where it is asked for.
@@ -15,8 +15,7 @@ pub(super) const PATH: &str = "/v1/drain";
 /// Begins the end. A second request changes nothing: an order is never taken back.
 pub(super) fn answer(life: &Lifecycle, method: &Method) -> Answer {
     if method != Method::POST {
-        let allow = HeaderValue::from_static("POST");
-        return ApiError::method_not_allowed(allow).into_response();
+        return not_allowed("POST").into_response();
     }
     tracing::info!("told to drain by the admin socket");
     life.tell(Order::Drain);

@@ -12,15 +12,13 @@
 
 use std::error::Error;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response};
-use http_body_util::{BodyExt, Limited};
+use http::{Method, Request};
 use serde_json::{Value, json};
+use vestibule::ApiError;
 use vestibule::api_key::{KeyStore, KeyWriteError};
-use vestibule::{ApiError, Body};
 
-use super::Answer;
-use crate::keys::wire::{self, BODY_MAX, PAGE_MAX, Query};
+use super::{Answer, json_of, not_allowed};
+use crate::keys::wire::{self, PAGE_MAX, Query};
 
 /// Where the resources lie.
 pub(super) const PATH: &str = wire::PATH;
@@ -39,13 +37,7 @@ where
         (wire::SEEN, _) => Err(not_allowed("POST")),
         _ => Err(ApiError::endpoint_not_found()),
     };
-    let answer = answered.map_or_else(ApiError::into_response, |json| {
-        let mut answer = Response::new(Body::full(json.to_string()));
-        let json = HeaderValue::from_static("application/json");
-        answer.headers_mut().insert(CONTENT_TYPE, json);
-        answer
-    });
-    fresh(answer)
+    super::answered(answered)
 }
 
 async fn read(keys: &impl KeyStore, query: Option<&str>) -> Result<Value, ApiError> {
@@ -86,16 +78,6 @@ where
     Ok(json!({ "seen": seen.len() }))
 }
 
-async fn json_of<B>(body: B) -> Result<Value, ApiError>
-where
-    B: http_body::Body<Error: Into<Box<dyn Error + Send + Sync>>>,
-{
-    let body = Limited::new(body, BODY_MAX).collect().await;
-    let body = body.map_err(|_| ApiError::payload_too_large(BODY_MAX as u64))?;
-    let not_json = |_| ApiError::invalid_request_body("The body must be JSON.");
-    serde_json::from_slice(&body.to_bytes()).map_err(not_json)
-}
-
 fn refused(error: &KeyWriteError) -> ApiError {
     let (reason, id) = match error {
         KeyWriteError::Conflict { id } => ("conflict", id),
@@ -116,14 +98,4 @@ fn lost(error: &(dyn Error + 'static)) -> ApiError {
     let cause = error.source();
     tracing::error!(error, cause, "key records could not be read or written");
     ApiError::auth_store_unavailable()
-}
-
-fn not_allowed(methods: &'static str) -> ApiError {
-    ApiError::method_not_allowed(HeaderValue::from_static(methods))
-}
-
-fn fresh(mut answer: Answer) -> Answer {
-    let fresh = HeaderValue::from_static("no-store");
-    answer.headers_mut().insert(CACHE_CONTROL, fresh);
-    answer
 }

@@ -1,7 +1,9 @@
 //! Health, readiness and metrics, on a listener of their own that outlives the drain; on a
-//! Unix socket key records too, where they are in the store, and the order to drain.
+//! Unix socket key records too, where they are in the store, what would become of a request,
+//! and the order to drain.
 
 mod drain;
+mod explain;
 mod keys;
 
 use std::convert::Infallible;
@@ -14,12 +16,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use prometheus_client::encoding::prometheus_text;
+use serde_json::Value;
 use tower_service::Service;
 use vestibule::{ApiError, Body};
 
 use crate::config::Address;
+use crate::keys::wire::BODY_MAX;
 use crate::lifecycle::{Lifecycle, Stage};
 
 /// Answers `/healthz`, `/readyz` and `/metrics`, and `/v1/keys` to whoever may.
@@ -128,12 +132,43 @@ where
             if admin.is_private && path == drain::PATH {
                 return Ok(drain::answer(&admin.life, request.method()));
             }
+            if admin.is_private && path == explain::PATH {
+                return Ok(explain::answer(&admin.life, request).await);
+            }
             Ok(match keys {
                 Some(keys) if path.starts_with(keys::PATH) => keys::answer(keys, request).await,
                 _ => admin.answer(request.method(), path),
             })
         })
     }
+}
+
+/// JSON, or why there is none.
+fn answered(json: Result<Value, ApiError>) -> Answer {
+    let mut answer = json.map_or_else(ApiError::into_response, |json| {
+        let mut answer = Response::new(Body::full(json.to_string()));
+        let json = HeaderValue::from_static("application/json");
+        answer.headers_mut().insert(CONTENT_TYPE, json);
+        answer
+    });
+    let fresh = HeaderValue::from_static("no-store");
+    answer.headers_mut().insert(CACHE_CONTROL, fresh);
+    answer
+}
+
+/// The JSON that was sent.
+async fn json_of<B>(body: B) -> Result<Value, ApiError>
+where
+    B: http_body::Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    let body = Limited::new(body, BODY_MAX).collect().await;
+    let body = body.map_err(|_| ApiError::payload_too_large(BODY_MAX as u64))?;
+    let not_json = |_| ApiError::invalid_request_body("The body must be JSON.");
+    serde_json::from_slice(&body.to_bytes()).map_err(not_json)
+}
+
+fn not_allowed(methods: &'static str) -> ApiError {
+    ApiError::method_not_allowed(HeaderValue::from_static(methods))
 }
 
 fn text(text: impl Into<Bytes>) -> Answer {
@@ -182,6 +217,7 @@ mod tests {
             (Method::GET, "/metrics", 200),
             (Method::GET, "/v1/keys", 404),
             (Method::POST, "/v1/drain", 404),
+            (Method::POST, "/v1/explain", 404),
         ] {
             let status = admin.answer(&method, path).status().as_u16();
             assert_eq!(status, want, "{method} {path}");

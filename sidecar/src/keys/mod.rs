@@ -58,6 +58,9 @@
 //! digest. No command takes a secret as an argument, where every user of the machine could
 //! read it: `verify` and `import -` read standard input.
 //!
+//! Whether a key is good is `verify`'s answer; why a request with it is refused is
+//! [`vestibule explain`](crate::explain)'s.
+//!
 //! # Import
 //!
 //! JSON Lines, each a record of the key file, or the same with the key itself as `secret` in

@@ -2,22 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
 use serde_json::Value;
-use tokio::net::UnixStream;
-use tokio::time::timeout;
 use vestibule::api_key::{Digest, KeyChange, KeyRecord, KeyStore, KeyWriteError, Keyring};
 use vestibule::clock::Timestamp;
 use vestibule::error::{Code, StoreError};
 
-use super::wire::{self, BODY_MAX, PAGE_MAX, Query};
+use super::wire::{self, PAGE_MAX, Query};
+use crate::socket_client;
 
 /// The key records of a sidecar whose admin interface is on a Unix socket.
 ///
@@ -51,38 +44,7 @@ impl AdminKeys {
         path: &str,
         body: Option<Value>,
     ) -> Result<(StatusCode, Value), StoreError> {
-        let answer = timeout(WITHIN, self.exchange(path, body)).await;
-        answer.unwrap_or_else(|late| Err(StoreError::unanswered().because(late)))
-    }
-
-    async fn exchange(
-        &self,
-        path: &str,
-        body: Option<Value>,
-    ) -> Result<(StatusCode, Value), StoreError> {
-        let stream = UnixStream::connect(&*self.socket).await;
-        let stream = stream.map_err(|cause| StoreError::not_sent().because(cause))?;
-        let unanswered = |cause: hyper::Error| StoreError::unanswered().because(cause);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(unanswered)?;
-        tokio::spawn(connection);
-        let request = match body {
-            None => Request::get(path),
-            Some(_) => Request::post(path).header(CONTENT_TYPE, "application/json"),
-        };
-        let body = body.map(|json| Bytes::from(json.to_string()));
-        let request = request
-            .header(HOST, "admin")
-            .body(Full::new(body.unwrap_or_default()))
-            .map_err(|cause| StoreError::not_sent().because(cause))?;
-        let answer = sender.send_request(request).await.map_err(unanswered)?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), BODY_MAX).collect().await;
-        let body = body.map_err(|cause| StoreError::unanswered().because(cause))?;
-        let json = serde_json::from_slice(&body.to_bytes());
-        let json = json.map_err(|cause| StoreError::unanswered().because(cause))?;
-        Ok((status, json))
+        socket_client::ask(&self.socket, path, body).await
     }
 }
 
@@ -165,6 +127,3 @@ fn refused(status: StatusCode, json: &Value) -> StoreError {
 
 const NO_KEYS: &str =
     "the sidecar has no key records to change: its [keys] source is not \"store\"";
-
-/// An import of many keys waits for the disk of the sidecar.
-const WITHIN: Duration = Duration::from_secs(30);

@@ -9,6 +9,7 @@ mod check;
 mod connections;
 mod crash;
 mod drain;
+mod explain;
 mod failures;
 mod faults;
 mod forwarded;

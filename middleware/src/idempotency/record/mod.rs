@@ -90,6 +90,15 @@ pub enum Decision {
     },
 }
 
+/// What a claim would come upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// What it would be answered.
+    pub decision: Decision,
+    /// How long the record that lies under the key is kept yet; none where the key is free.
+    pub kept_for: Option<Duration>,
+}
+
 /// How an execution ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -173,6 +182,21 @@ impl Record {
             }
             State::Ended(Outcome::Unknown) => (Decision::Unknown { original }, None),
         }
+    }
+
+    /// What [`claim`](Self::claim) would come upon, and what would be kept from then on.
+    pub fn preview(
+        held: Option<&Self>,
+        attempt: &Attempt,
+        now: Timestamp,
+    ) -> (Preview, Option<Self>) {
+        let (decision, kept) = Self::claim(held, attempt, now);
+        let live = held.filter(|held| !held.is_over(now));
+        let preview = Preview {
+            decision,
+            kept_for: live.map(|held| held.expires.since(now)),
+        };
+        (preview, kept)
     }
 
     /// Extends the lease; false where it has lapsed, another holds the claim or the

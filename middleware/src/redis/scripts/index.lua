@@ -6,17 +6,17 @@
 -- records there are: those of one caller always, those of the whole store where that is
 -- wanted. It forgets what is over in bounded steps.
 
+-- Says how many it took.
 local function sweep(index, now, most)
   local over = redis.call('ZRANGE', index, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)
   if #over > 0 then redis.call('ZREM', index, unpack(over)) end
+  return #over
 end
 
 local function has_room(index, member, most, now)
-  if redis.call('ZCARD', index) < most or redis.call('ZSCORE', index, member) then
-    return true
-  end
-  sweep(index, now, 64)
-  return redis.call('ZCARD', index) < most
+  local held = redis.call('ZCARD', index)
+  if held < most or redis.call('ZSCORE', index, member) then return true end
+  return held - sweep(index, now, 64) < most
 end
 
 local function enter(index, member, expires, kept)

@@ -107,7 +107,7 @@ pub async fn what_is_over_makes_room<S: Subject>(subject: &S) {
 }
 
 /// Claims until the store is full, ends some of the claims, and says which were made.
-async fn fill(
+pub(super) async fn fill(
     store: &impl Records,
     attempt: impl Fn(u128) -> Attempt,
     ends: impl Fn(u128) -> bool,
@@ -137,7 +137,7 @@ async fn claims(store: &impl Records, attempt: &Attempt) -> bool {
     }
 }
 
-fn of_callers(number: u128) -> Attempt {
+pub(super) fn of_callers(number: u128) -> Attempt {
     attempt_of(&family(number), b"key", number)
 }
 

@@ -44,6 +44,8 @@ pub mod capacity;
 #[doc(hidden)]
 pub mod counters;
 #[doc(hidden)]
+pub mod looks;
+#[doc(hidden)]
 pub mod lost_replies;
 #[doc(hidden)]
 pub mod records;
@@ -151,6 +153,11 @@ macro_rules! store_conformance {
                     one_caller_takes_no_more_than_its_share
                     a_release_makes_room
                     what_is_over_makes_room
+                }
+                looks {
+                    a_charge_is_foretold_and_nothing_is_counted
+                    a_claim_is_foretold_and_nothing_is_changed
+                    a_full_store_is_told_to_be_full
                 }
                 admission {
                     admitting_is_charging_and_then_claiming

@@ -12,7 +12,7 @@ use super::Subject;
 use crate::clock::Timestamp;
 use crate::context::{CorrelationId, Fingerprint};
 use crate::idempotency::{
-    Attempt, Decision, IdempotencyKey, KeptResponse, Outcome, Owner, Records,
+    Attempt, Decision, IdempotencyKey, KeptResponse, Outcome, Owner, Preview, Records,
 };
 use crate::principal::Caller;
 use crate::route::UpstreamKind;
@@ -103,6 +103,13 @@ pub(super) async fn execute(store: &impl Records, attempt: &Attempt) -> Timestam
 pub(super) async fn claim(store: &impl Records, attempt: &Attempt) -> Decision {
     store
         .claim(attempt)
+        .await
+        .expect("a store that works and has room answers")
+}
+
+pub(super) async fn look(store: &impl Records, attempt: &Attempt) -> Preview {
+    store
+        .peek_claim(attempt)
         .await
         .expect("a store that works and has room answers")
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use vestibule::error::StoreError;
-use vestibule::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use vestibule::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Records};
 
 use super::{Database, Engine};
 
@@ -13,6 +13,13 @@ impl Records for Database {
         match &self.engine {
             Engine::Postgres(postgres) => postgres.records().claim(attempt).await,
             Engine::Sqlite(sqlite) => sqlite.claim(attempt).await,
+        }
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        match &self.engine {
+            Engine::Postgres(postgres) => postgres.records().peek_claim(attempt).await,
+            Engine::Sqlite(sqlite) => sqlite.peek_claim(attempt).await,
         }
     }
 

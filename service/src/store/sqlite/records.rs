@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use vestibule::error::StoreError;
-use vestibule::idempotency::{Attempt, Decision, Outcome, Owner, Records};
+use vestibule::idempotency::{Attempt, Decision, Outcome, Owner, Preview, Records};
 use vestibule::sqlite::Ledger;
 
 use super::Sqlite;
@@ -30,6 +30,13 @@ impl Records for Sqlite {
             )
             .await
             .map_err(lost)?
+    }
+
+    async fn peek_claim(&self, attempt: &Attempt) -> Result<Preview, StoreError> {
+        let reader = self.readers.acquire().await;
+        let mut reader = reader.map_err(|cause| StoreError::not_sent().because(cause))?;
+        let now = self.clock.now();
+        Ledger::on(&mut reader).preview(attempt, now).await
     }
 
     async fn renew(&self, owner: &Owner, lease: Duration) -> Result<bool, StoreError> {
