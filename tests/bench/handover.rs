@@ -3,16 +3,11 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are printed")]
 
-use harness::{By, Replaced};
+use harness::{By, Replaced, argument};
 
 #[tokio::main]
 async fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |place: usize, usual| {
-        let given = arguments.get(place).map(|text| text.parse());
-        given.map_or(usual, |given| given.expect("a number"))
-    };
-    let (requests, processes) = (number(0, 20_000), number(1, 5));
+    let (requests, processes) = (argument(0, 20_000), argument(1, 5));
     for (name, by) in [("hand-over", By::HandOver), ("drain", By::Drain)] {
         let replaced = Replaced::under_load(by, processes, requests).await;
         println!("{name}: {replaced}");

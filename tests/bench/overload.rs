@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
-use harness::{Draft, Serving, Wire};
+use harness::{Draft, Serving, Wire, argument};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -26,10 +26,7 @@ type Pool = Arc<Mutex<Vec<Wire>>>;
 
 #[tokio::main]
 async fn main() {
-    let seconds = std::env::args()
-        .nth(1)
-        .map(|text| text.parse().expect("a number"));
-    let time = Duration::from_secs(seconds.unwrap_or(4));
+    let time = Duration::from_secs(argument(0, 4));
     for (name, section) in [
         ("all are let through", ""),
         (

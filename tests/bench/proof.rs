@@ -3,27 +3,23 @@
 
 #![expect(clippy::print_stdout, reason = "the proof is printed")]
 
+use harness::argument;
 use harness::proof::{Engine, Plan, run};
 
 #[tokio::main]
 async fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |place: usize, usual| {
-        let given = arguments.get(place).map(|text| text.parse());
-        given.map_or(usual, |given| given.expect("a number"))
-    };
-    let engines = match arguments.first().map(String::as_str) {
-        Some("sqlite") => vec![Engine::Sqlite],
-        Some("postgres") => vec![Engine::Postgres],
-        None => vec![Engine::Sqlite, Engine::Postgres],
-        Some(other) => panic!("{other:?} is neither sqlite nor postgres"),
+    let engines = match &*argument(0, String::new()) {
+        "sqlite" => vec![Engine::Sqlite],
+        "postgres" => vec![Engine::Postgres],
+        "" => vec![Engine::Sqlite, Engine::Postgres],
+        other => panic!("{other:?} is neither sqlite nor postgres"),
     };
     for engine in engines {
         let summary = run(Plan {
             engine,
-            messages: number(1, 500),
-            kills: number(2, 12),
-            seed: number(3, 4) as u64,
+            messages: argument(1, 500),
+            kills: argument(2, 12),
+            seed: argument(3, 4),
         })
         .await;
         println!("{summary}");

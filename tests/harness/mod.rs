@@ -45,6 +45,8 @@ mod serving;
 mod setup;
 mod wire;
 
+use std::any::type_name;
+use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::draft::Draft;
@@ -63,6 +65,19 @@ pub use self::wire::{Answer, Wire};
 
 /// How long anything may take: far more than it needs, so that a busy machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An argument of this program, by its place; what is usual where it has none.
+///
+/// # Panics
+///
+/// Where it is not what it must be.
+pub fn argument<T: FromStr>(place: usize, usual: T) -> T {
+    match std::env::args().nth(place + 1).map(|text| text.parse()) {
+        None => usual,
+        Some(Ok(given)) => given,
+        Some(Err(_)) => panic!("argument {} must be a {}", place + 1, type_name::<T>()),
+    }
+}
 
 /// Waits until a condition holds.
 ///

@@ -72,6 +72,23 @@ pub(crate) struct Http {
     format: ErrorFormat,
 }
 
+/// What answers the requests of connections.
+pub(crate) trait Stack:
+    Service<
+        Request<Incoming>,
+        Response = Response<Self::Sent>,
+        Error: Into<Box<dyn Error + Send + Sync>>,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// The body of an answer.
+    type Sent: http_body::Body<Data: From<Bytes> + Send, Error: Into<Box<dyn Error + Send + Sync>>>
+        + Send
+        + 'static;
+}
+
 /// A hyper connection of either version.
 trait Connection: Future<Output = hyper::Result<()>> + Unpin {
     /// Takes no further request.
@@ -85,6 +102,19 @@ enum End {
     Done,
     /// It was waited for longer than it may be.
     Overdue,
+}
+
+// === impl Stack ===
+
+impl<S, B> Stack for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data: From<Bytes> + Send> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Sent = B;
 }
 
 // === impl Http ===
@@ -118,7 +148,7 @@ impl Http {
     }
 
     /// Serves a connection to its end.
-    pub(crate) async fn serve<I, S, B>(
+    pub(crate) async fn serve<I, S>(
         &self,
         io: I,
         mut peer: Peer,
@@ -126,11 +156,7 @@ impl Http {
         leave: watch::Receiver<Leave>,
     ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<Box<dyn Error + Send + Sync>>,
-        S::Future: Send + 'static,
-        B: http_body::Body<Data: From<Bytes> + Send> + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        S: Stack,
     {
         let Some(certificates) = &self.certificates else {
             return self.serve_decrypted(io, peer, stack, leave).await;
@@ -152,7 +178,7 @@ impl Http {
         }
     }
 
-    async fn serve_decrypted<I, S, B>(
+    async fn serve_decrypted<I, S>(
         &self,
         mut io: I,
         peer: Peer,
@@ -160,11 +186,7 @@ impl Http {
         leave: watch::Receiver<Leave>,
     ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<Box<dyn Error + Send + Sync>>,
-        S::Future: Send + 'static,
-        B: http_body::Body<Data: From<Bytes> + Send> + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        S: Stack,
     {
         let Some((opening, protocol)) = self.open(&mut io, leave.clone()).await else {
             return;
