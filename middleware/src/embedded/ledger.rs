@@ -27,14 +27,14 @@ impl Ledger {
     /// Opens the file, or makes one that nobody else may read.
     pub(super) fn open(path: &Path, capacity: Capacity) -> Result<Self, OpenError> {
         file::create(path).map_err(|cause| OpenError::unusable(path, cause))?;
-        let database = Builder::new().set_cache_size(CACHE_BYTES).create(path);
+        let database = Builder::new().set_cache_size(capacity.cache).create(path);
         Self::read(path, capacity, database)
     }
 
     /// Opens the file that was there before. One that has gone is not replaced: live
     /// records would be forgotten.
     pub(super) fn reopen(path: &Path, capacity: Capacity) -> Result<Self, OpenError> {
-        let database = Builder::new().set_cache_size(CACHE_BYTES).open(path);
+        let database = Builder::new().set_cache_size(capacity.cache).open(path);
         Self::read(path, capacity, database)
     }
 
@@ -131,7 +131,3 @@ const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 
 /// Of the tables. A file of another format is not opened.
 const FORMAT: u64 = 1;
-
-/// The inner pages of a full store and its records of the last minutes; redb's own
-/// default is a gibibyte.
-const CACHE_BYTES: usize = 32 << 20;

@@ -247,6 +247,12 @@ impl Options {
         self
     }
 
+    /// How many bytes of the file may be in memory.
+    pub fn cache(mut self, bytes: usize) -> Self {
+        self.capacity.cache = bytes;
+        self
+    }
+
     /// See [`Store::open`]. A file that holds more than it may now keeps what it holds.
     ///
     /// # Errors
@@ -272,13 +278,14 @@ impl Options {
 
 impl Default for Options {
     /// Room for 100,000 callers, and for a million records of a gibibyte together, of
-    /// which one caller may take a quarter.
+    /// which one caller may take a quarter; 16 MiB of the file in memory.
     fn default() -> Self {
         Self {
             callers: 100_000,
             capacity: Capacity {
                 records: 1_000_000,
                 bytes: 1 << 30,
+                cache: CACHE_BYTES,
             },
         }
     }
@@ -347,6 +354,10 @@ impl fmt::Debug for Thread {
         f.debug_struct("Thread").finish_non_exhaustive()
     }
 }
+
+/// The records of the last minutes and the pages that lead to them, in a quarter of the memory
+/// of the smallest pod; redb's own default is a gibibyte.
+const CACHE_BYTES: usize = 16 << 20;
 
 /// Several batches: what waits longer than that is past its deadline.
 const WAITING_MAX: usize = 1024;

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-/// How much a file may hold in all.
+/// How much a file may hold in all, and how much of it may be in memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capacity {
     pub(super) records: usize,
     pub(super) bytes: usize,
+    pub(super) cache: usize,
 }
 
 /// What is kept, counted in memory.

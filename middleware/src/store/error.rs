@@ -36,6 +36,12 @@ pub(super) enum Fault {
     #[cfg(feature = "embedded")]
     #[error("a path is missing after \"file:\"")]
     NoPath,
+    #[cfg(feature = "embedded")]
+    #[error("it has no option \"{0}\"; a file has cache, as in \"file:PATH?cache=32MB\"")]
+    NoOption(String),
+    #[cfg(feature = "embedded")]
+    #[error("its option cache cannot be \"{0}\"; expected 1MB to 1024MB")]
+    NoSize(String),
     #[cfg(any(feature = "postgres", feature = "redis"))]
     #[error("it is reached over a network, and cannot be opened without waiting")]
     Remote,

@@ -3,6 +3,8 @@
 #[cfg(feature = "postgres")]
 mod beside;
 mod error;
+#[cfg(feature = "embedded")]
+mod file;
 mod keyring;
 mod steps;
 
@@ -44,7 +46,8 @@ use crate::redis;
 pub enum Store {
     /// `memory:`: this process's own.
     Memory(memory::Store),
-    /// `file:PATH`: this process's own, in a file that outlasts it.
+    /// `file:PATH`: this process's own, in a file that outlasts it. `file:PATH?cache=32MB`
+    /// keeps more of it in memory than the 16 MB that are usual.
     #[cfg(feature = "embedded")]
     Embedded(embedded::Store),
     /// `redis://HOST`, `rediss://HOST`, `redis+cluster://HOST,HOST`: one that several
@@ -213,9 +216,10 @@ impl Store {
         match Kind::of(address) {
             Kind::Memory => Ok(Self::Memory(memory::Store::new(clock))),
             #[cfg(feature = "embedded")]
-            Kind::File("") => Err(Fault::NoPath),
-            #[cfg(feature = "embedded")]
-            Kind::File(path) => Ok(Self::Embedded(embedded::Store::open(path, clock)?)),
+            Kind::File(rest) => {
+                let (path, options) = file::parse(rest)?;
+                Ok(Self::Embedded(options.open(path, clock)?))
+            }
             #[cfg(not(feature = "embedded"))]
             Kind::File(_) => Err(Fault::NotBuiltIn("embedded")),
             #[cfg(not(feature = "redis"))]

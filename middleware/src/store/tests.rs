@@ -11,6 +11,19 @@ async fn an_address_that_opens_nothing_is_told_with_what_it_can_be() {
                  \"postgres://HOST/DATABASE\"";
     for (address, want) in [
         ("file:", "a path is missing after \"file:\""),
+        ("file:?cache=1MB", "a path is missing after \"file:\""),
+        (
+            "file:a?cash=1MB",
+            "it has no option \"cash\"; a file has cache, as in \"file:PATH?cache=32MB\"",
+        ),
+        (
+            "file:a?cache=0MB",
+            "its option cache cannot be \"0MB\"; expected 1MB to 1024MB",
+        ),
+        (
+            "file:a?cache=5",
+            "its option cache cannot be \"5\"; expected 1MB to 1024MB",
+        ),
         ("mongo://db", kinds),
         ("memory:8", kinds),
     ] {
@@ -22,8 +35,10 @@ async fn an_address_that_opens_nothing_is_told_with_what_it_can_be() {
 #[tokio::test]
 async fn a_file_is_opened_once_by_its_path() {
     let folder = tempfile::tempdir().unwrap();
-    let address = format!("file:{}", folder.path().join("store").display());
-    let store = Store::open(&address).await.unwrap();
+    let path = folder.path().join("store");
+    let address = format!("file:{}", path.display());
+    let store = Store::open(&format!("{address}?cache=1MB")).await.unwrap();
+    assert!(path.exists(), "its options are no part of its path");
     assert!(Counters::is_local(&store) && !Records::is_local(&store));
     let fault = Store::open(&address).await.unwrap_err().to_string();
     assert!(fault.contains("is in use by another process"), "{fault}");

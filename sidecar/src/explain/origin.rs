@@ -25,9 +25,12 @@ pub async fn open(config: &Config) -> Result<Explainer, StartError> {
         clock: SystemClock::shared(),
         entropy: SystemEntropy::shared(),
     };
-    let is_new = |path: &str| !Path::new(path).exists();
-    let (store, keys) = match config.store.address.strip_prefix("file:") {
-        Some(path) if is_new(path) => {
+    let address = &config.store.address;
+    let path = address
+        .strip_prefix("file:")
+        .map(|rest| rest.split_once('?').map_or(rest, |(path, _)| path));
+    let (store, keys) = match path {
+        Some(path) if !Path::new(path).exists() => {
             let store = Store::Memory(vestibule::memory::Store::new(SystemClock::shared()));
             let keys = match &config.keys.source {
                 KeySource::Store => Keys::new([])?.into(),
