@@ -10,9 +10,9 @@ use vestibule::clock::SharedClock;
 use vestibule::entropy::SharedEntropy;
 use vestibule::identity::{Assert, AssertLayer, Secret, Signer};
 use vestibule::stack::{Api, InvalidApi};
-use vestibule::{ApiLayer, ApiLayerBuilder, ErrorFormat, Store, StoreKeyring};
+use vestibule::{ApiLayer, ApiLayerBuilder, Store, StoreKeyring};
 
-use crate::config::{self, Config, ConfigError, Identity, KeySource, Place};
+use crate::config::{Config, ConfigError, Identity, KeySource, Place};
 use crate::explain::Explainer;
 use crate::guard::{Guard, GuardLayer};
 use crate::lifecycle::Lifecycle;
@@ -139,10 +139,7 @@ pub(crate) fn builder(
         .peppers(config.keys.peppers.clone())
         .clock(Arc::clone(&sources.clock))
         .entropy(Arc::clone(&sources.entropy))
-        .error_format(match config.error_format {
-            config::ErrorFormat::Envelope => ErrorFormat::Envelope,
-            config::ErrorFormat::Problem => ErrorFormat::Problem,
-        });
+        .error_format(config.error_format.writes());
     if config.keys.separate_codes {
         builder = builder.separate_codes();
     }

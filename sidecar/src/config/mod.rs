@@ -159,6 +159,8 @@ pub enum ErrorFormat {
     /// `envelope`: `{"error":{…}}`.
     #[default]
     Envelope,
+    /// `grpc`: for gRPC calls a status of gRPC; the envelope for every other request.
+    Grpc,
     /// `problem`: RFC 9457.
     Problem,
 }
@@ -313,8 +315,26 @@ impl ErrorFormat {
     fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "envelope" => Ok(Self::Envelope),
+            "grpc" => Ok(Self::Grpc),
             "problem" => Ok(Self::Problem),
-            _ => Err("\"envelope\" or \"problem\""),
+            _ => Err("\"envelope\", \"problem\" or \"grpc\""),
+        }
+    }
+
+    /// What the layers are told.
+    pub(crate) const fn writes(self) -> vestibule::ErrorFormat {
+        match self {
+            Self::Envelope => vestibule::ErrorFormat::Envelope,
+            Self::Grpc => vestibule::ErrorFormat::Grpc,
+            Self::Problem => vestibule::ErrorFormat::Problem,
+        }
+    }
+
+    /// The same for HTTP/1.1, which gRPC does not use.
+    pub(crate) const fn writes_http1(self) -> vestibule::ErrorFormat {
+        match self {
+            Self::Envelope | Self::Grpc => vestibule::ErrorFormat::Envelope,
+            Self::Problem => vestibule::ErrorFormat::Problem,
         }
     }
 }

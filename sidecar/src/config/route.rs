@@ -28,6 +28,8 @@ pub struct Route {
     pub keep_client_errors: bool,
     /// `agent`: where in the JSON body the agent is named, as a JSON pointer.
     pub agent: Option<String>,
+    /// `media_type`: what the body of a POST must be; `application/json` by default.
+    pub media_type: Option<String>,
     /// `deadline`: how long the service may take; 30 s by default.
     pub deadline: Option<Duration>,
     /// `body_max`: bytes of a body; 1 MB by default.
@@ -95,6 +97,11 @@ impl Route {
             "Where in the JSON body the agent is named, as a JSON pointer.",
         ),
         Row::may(
+            "media_type",
+            Kind::Like("^[^/; ]+/[^/; ]+$", "application/grpc"),
+            "What the body of a POST must be, with parameters or without; application/json by default.",
+        ),
+        Row::may(
             "deadline",
             Kind::Duration(1, schema::DAY),
             "How long the service may take; 30s by default.",
@@ -119,6 +126,7 @@ impl Route {
             require_idempotency_key: section.or("require_idempotency_key", false, Entry::flag),
             keep_client_errors: section.or("keep_client_errors", false, Entry::flag),
             agent: section.maybe("agent", |entry| entry.word(pointer)),
+            media_type: section.maybe("media_type", |entry| entry.word(media_type)),
             deadline: section.maybe("deadline", |entry| entry.duration(deadlines)),
             body_max: section.maybe("body_max", |entry| entry.size(0..=BODY_MAX_MOST)),
         };
@@ -145,6 +153,9 @@ impl Route {
         }
         if let Some(pointer) = &self.agent {
             policy = policy.agent(pointer.as_str());
+        }
+        if let Some(media_type) = &self.media_type {
+            policy = policy.media_type(media_type.as_str());
         }
         if let Some(deadline) = self.deadline {
             policy = policy.deadline(deadline);
@@ -199,6 +210,19 @@ fn pointer(text: &str) -> Result<String, &'static str> {
         .ok_or("a JSON pointer like \"/agent_id\"")
 }
 
+/// Type and subtype (RFC 9110 §8.3.1); parameters are the client's.
+fn media_type(text: &str) -> Result<String, &'static str> {
+    let is_token = |part: &str| {
+        let sign = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !part.is_empty() && part.bytes().all(sign)
+    };
+    let parts = text.split_once('/');
+    parts
+        .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+        .then(|| text.to_owned())
+        .ok_or("a media type like \"application/grpc\"")
+}
+
 const SCOPE: &str = "a scope like \"charges:write\", or a list of them";
 
 /// 1 TiB: past this a number is a slip of the pen.
@@ -212,13 +236,14 @@ mod tests {
 
     #[test]
     fn a_route_says_what_its_policy_asks() {
-        let text = "[[route]]\nmatch = 'POST /a'\nscope = ['a:b', 'a:c']\nidempotency = 'deduplicates'\nrequire_idempotency_key = true\nkeep_client_errors = true\nagent = '/id'\ndeadline = '15s'\nbody_max = '4MB'";
+        let text = "[[route]]\nmatch = 'POST /a'\nscope = ['a:b', 'a:c']\nidempotency = 'deduplicates'\nrequire_idempotency_key = true\nkeep_client_errors = true\nagent = '/id'\nmedia_type = 'application/grpc'\ndeadline = '15s'\nbody_max = '4MB'";
         let config = Config::parse("c.toml", &format!("{MINIMAL}{text}")).unwrap();
         let want = Policy::any_scope(["a:b", "a:c"])
             .deduplicated()
             .require_idempotency_key()
             .keep_client_errors()
             .agent("/id")
+            .media_type("application/grpc")
             .deadline(Duration::from_secs(15))
             .body_max(4 << 20);
         assert_eq!(config.routes[0].policy(), want);

@@ -354,7 +354,7 @@ const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "error_format = 'xml'",
-        "c.toml:3: error_format = 'xml': expected \"envelope\" or \"problem\"",
+        "c.toml:3: error_format = 'xml': expected \"envelope\", \"problem\" or \"grpc\"",
     ),
     (
         "[limits]\nper_minute = \"many\"",
@@ -399,6 +399,14 @@ const FAULTS: &[(&str, &str)] = &[
     (
         "[[route]]\nmatch = 'GET /'\nagent = 'id'",
         "c.toml:5: [[route]] agent = 'id': expected a JSON pointer like \"/agent_id\"",
+    ),
+    (
+        "[[route]]\nmatch = 'GET /'\nmedia_type = 'text'",
+        "c.toml:5: [[route]] media_type = 'text': expected a media type like \"application/grpc\"",
+    ),
+    (
+        "[[route]]\nmatch = 'GET /'\nmedia_type = 'a/b; c=d'",
+        "c.toml:5: [[route]] media_type = 'a/b; c=d': expected a media type like \"application/grpc\"",
     ),
     (
         "[[route]]\nmatch = 'GET /'\nidempotency = true",

@@ -45,7 +45,7 @@ use self::pace::{Bounds, Pace};
 use self::service::Serve;
 use self::stream::{Opening, Paced, Protocol};
 use self::tls::Certificates;
-use crate::config::{self, Config, Limits, Proxies, Timeouts};
+use crate::config::{Config, Limits, Proxies, Timeouts};
 use crate::gate::Leave;
 
 /// Who is at the other end of a connection, in the extensions of its requests.
@@ -134,10 +134,7 @@ impl Http {
             http2: config.http2.then(|| http2(&config.limits, timeouts)),
             certificates: None,
             proxies: Arc::new(config.proxies.clone()),
-            format: match config.error_format {
-                config::ErrorFormat::Envelope => ErrorFormat::Envelope,
-                config::ErrorFormat::Problem => ErrorFormat::Problem,
-            },
+            format: config.error_format.writes_http1(),
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tower::service_fn;
 
 use super::*;
+use crate::config;
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_closed() {

@@ -13,6 +13,7 @@ mod explain;
 mod failures;
 mod faults;
 mod forwarded;
+mod grpc;
 mod key_places;
 mod keys;
 mod layers;

@@ -95,8 +95,8 @@ const TOP: &[Row] = &[
     ),
     Row::may(
         "error_format",
-        Kind::Word(&["envelope", "problem"]),
-        "How refusals are written: the contract's envelope, by default, or RFC 9457.",
+        Kind::Word(&["envelope", "problem", "grpc"]),
+        "How refusals are written: the contract's envelope, by default, RFC 9457, or for gRPC calls a status of gRPC.",
     ),
     Row::may(
         "threads",
