@@ -159,7 +159,7 @@ pub(in crate::store) async fn recover(
         .all(
             "SELECT message_id, n FROM attempt
              WHERE outcome IS NULL AND (lease_until < $1 OR ($2 = 1 AND owner <> $3))
-             ORDER BY message_id LIMIT 1000",
+             ORDER BY lease_until LIMIT 1000",
             args![now, is_alone, owner],
         )
         .await?;
@@ -168,8 +168,11 @@ pub(in crate::store) async fn recover(
     }
     let reconcile_at = reconcile_at(sql, settings, now).await?;
     let mut found = 0;
-    for row in open {
-        let (id, n) = (row.get::<MessageId>("message_id")?, row.get::<u32>("n")?);
+    let open = open
+        .iter()
+        .map(|row| -> Result<(MessageId, u32), _> { Ok((row.get("message_id")?, row.get("n")?)) });
+    // In the order in which messages are locked.
+    for (id, n) in open.collect::<Result<BTreeSet<_>, sqlx::Error>>()? {
         let held = Held::load(sql, id).await?;
         // Asked again under the lock: its owner may have told just now.
         let closed = sql

@@ -1,11 +1,12 @@
 //! What time alone brings about: attempts that nobody confirmed, messages that nobody got.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vestibule::clock::Timestamp;
 
 use super::held::Held;
-use super::{Sql, args, inbox, queue, service_state, status};
+use super::{Row, Sql, args, inbox, queue, service_state, status};
 use crate::delivery::Status;
 use crate::message::{MessageId, State};
 use crate::store::{Change, Reconciled};
@@ -30,21 +31,21 @@ pub(in crate::store) async fn reconcile(
     };
     let over = sql
         .all(
-            "SELECT id FROM message WHERE reconcile_at <= $1 ORDER BY id LIMIT 100",
+            "SELECT id FROM message WHERE reconcile_at <= $1 ORDER BY reconcile_at LIMIT 100",
             args![clock.healthy],
         )
         .await?;
-    for row in over {
-        stop_confirming(sql, row.get("id")?, &mut reconciled, now).await?;
+    for id in sorted(&over)? {
+        stop_confirming(sql, id, &mut reconciled, now).await?;
     }
     let over = sql
         .all(
-            "SELECT id FROM message WHERE deadline <= $1 ORDER BY id LIMIT 100",
+            "SELECT id FROM message WHERE deadline <= $1 ORDER BY deadline LIMIT 100",
             args![now],
         )
         .await?;
-    for row in over {
-        let Some(mut held) = Held::load(sql, row.get("id")?).await? else {
+    for id in sorted(&over)? {
+        let Some(mut held) = Held::load(sql, id).await? else {
             continue;
         };
         held.progress.lapse(now);
@@ -55,6 +56,12 @@ pub(in crate::store) async fn reconcile(
     reconciled.orphans = status::orphans(sql).await?;
     reconciled.waiting = queue::waiting(sql).await?;
     Ok(reconciled)
+}
+
+/// In the order in which messages are locked. The statement has them in that of its index:
+/// in any other, PostgreSQL may go through all messages to find none.
+fn sorted(rows: &[Row]) -> Result<BTreeSet<MessageId>, sqlx::Error> {
+    rows.iter().map(|row| row.get("id")).collect()
 }
 
 async fn is_anything_uncertain(sql: &mut Sql<'_>) -> Result<bool, sqlx::Error> {
