@@ -6,20 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How many bytes may be held at one time; clones share it.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    shared: Arc<Shared>,
+    limit: usize,
+    taken: Arc<AtomicUsize>,
 }
 
 /// Bytes taken from a budget, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    shared: Arc<Shared>,
+    of: Budget,
     bytes: usize,
-}
-
-#[derive(Debug)]
-struct Shared {
-    limit: usize,
-    taken: AtomicUsize,
 }
 
 // === impl Budget ===
@@ -28,22 +23,33 @@ impl Budget {
     /// A budget of so many bytes.
     pub fn new(bytes: usize) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                limit: bytes,
-                taken: AtomicUsize::new(0),
-            }),
+            limit: bytes,
+            taken: Arc::default(),
         }
+    }
+
+    /// The same budget under another limit: what is held already counts towards it.
+    pub(crate) fn limited(&self, bytes: usize) -> Self {
+        Self {
+            limit: bytes,
+            taken: Arc::clone(&self.taken),
+        }
+    }
+
+    /// How many bytes may be held.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// How many bytes are held.
     pub fn taken(&self) -> usize {
-        self.shared.taken.load(Ordering::Acquire)
+        self.taken.load(Ordering::Acquire)
     }
 
     /// Nothing yet, to grow as data arrives.
     pub(crate) fn reserve_nothing(&self) -> Reservation {
         Reservation {
-            shared: Arc::clone(&self.shared),
+            of: self.clone(),
             bytes: 0,
         }
     }
@@ -60,13 +66,9 @@ impl Default for Budget {
 impl Reservation {
     /// Takes more; false where the budget has not that much left.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
-        let take = |taken: usize| {
-            taken
-                .checked_add(bytes)
-                .filter(|sum| *sum <= self.shared.limit)
-        };
+        let take = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.of.limit);
         let grown = self
-            .shared
+            .of
             .taken
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
             .is_ok();
@@ -79,7 +81,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.shared.taken.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.of.taken.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
@@ -101,5 +103,17 @@ mod tests {
         assert!(second.grow(6) && !second.grow(usize::MAX));
         drop(second);
         assert_eq!(budget.taken(), 0);
+    }
+
+    #[test]
+    fn another_limit_counts_what_is_held_already() {
+        let budget = Budget::new(10);
+        let mut first = budget.reserve_nothing();
+        assert!(first.grow(6));
+        let raised = budget.limited(12);
+        let mut second = raised.reserve_nothing();
+        assert!(second.grow(6) && !first.grow(1));
+        drop((first, second));
+        assert_eq!((budget.taken(), raised.limit()), (0, 12));
     }
 }

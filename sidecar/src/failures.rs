@@ -10,14 +10,14 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What addresses owe.
 #[derive(Debug)]
 pub(crate) struct Failures {
     share: Duration,
-    shelves: Vec<Mutex<Vec<Debt>>>,
+    shelves: Arc<[Mutex<Vec<Debt>>]>,
     seed: RandomState,
 }
 
@@ -37,6 +37,15 @@ impl Failures {
             share: MINUTE / per_minute.max(1),
             shelves: (0..SHELVES).map(|_| Mutex::default()).collect(),
             seed: RandomState::new(),
+        }
+    }
+
+    /// The same, with what is owed there, where so many a minute are let through.
+    pub(crate) fn at(&self, per_minute: u32) -> Self {
+        Self {
+            share: MINUTE / per_minute.max(1),
+            shelves: Arc::clone(&self.shelves),
+            seed: self.seed.clone(),
         }
     }
 

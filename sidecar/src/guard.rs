@@ -30,6 +30,7 @@ use crate::failures::Failures;
 use crate::forwarded::ClientAddress;
 use crate::lateness::Lateness;
 use crate::network::{household, is_private};
+use crate::reload::difference::Difference;
 
 /// Layer that applies [`Guard`].
 #[derive(Clone, Debug)]
@@ -91,6 +92,27 @@ impl GuardLayer {
             watch,
             lateness: (!bearable.is_zero()).then(|| Lateness::watched(bearable)),
         }
+    }
+
+    /// The same by another configuration: what addresses owe they owe on.
+    pub(crate) fn renewed(
+        &self,
+        config: &Config,
+        difference: &Difference,
+        clock: SharedClock,
+    ) -> Self {
+        if !difference.touches(OF_GUARD) {
+            return self.clone();
+        }
+        let mut renewed = Self::new(config, clock);
+        if let (Some(new), Some(old)) = (&mut renewed.watch, &self.watch) {
+            let new = Arc::get_mut(new).expect("nobody else has it yet");
+            new.failures = old.failures.at(config.limits.failed_auth_per_minute);
+        }
+        if !difference.touches(&["shedding.lateness"]) {
+            renewed.lateness.clone_from(&self.lateness);
+        }
+        renewed
     }
 
     /// The share of the requests that is refused because this process is late.
@@ -197,3 +219,10 @@ where
         Poll::Ready(answered)
     }
 }
+
+/// What it goes by.
+const OF_GUARD: &[&str] = &[
+    "limits.failed_auth_per_minute",
+    "shedding.lateness",
+    "trusted_proxies",
+];

@@ -43,6 +43,20 @@
 //! has it open. A response is in it before a client sees it, so a restart or a crash
 //! forgets none; a crash forgets what was counted within its last second.
 //!
+//! # Another configuration
+//!
+//! On SIGHUP, and when the file or a secret that it names has changed, the configuration is
+//! read anew and takes the place of the one in force, as a whole or not at all. Requests that
+//! are under way end as they began; the next one of each connection goes by the new one.
+//! What is counted, kept, begun and held in memory lasts, and counts by the new limits. Where
+//! something is wrong, or a key needs a restart (`listen`, `admin`, `store`, `counters`,
+//! `threads`, `upgrade_sock`, `keys.source`, whether there is `[tls]`, a pepper that is gone),
+//! the log says each and nothing changes. The log names the keys that are others. A change of
+//! a file counts when two looks, half a second apart, have seen it. Certificates and the key
+//! file are watched by themselves.
+//!
+//! `vestibule_config_last_reload_successful` says whether what was read last is in force.
+//!
 //! # The end
 //!
 //! On SIGTERM readiness goes off, connections are taken for `drain.lag` more, and the
@@ -69,6 +83,8 @@ mod lateness;
 mod lifecycle;
 mod listen;
 mod network;
+mod newest;
+mod reload;
 mod sidecar;
 mod socket;
 mod socket_client;
@@ -77,6 +93,7 @@ mod stack;
 mod standing;
 mod start;
 mod telemetry;
+mod terms;
 mod tls;
 pub mod upstream;
 mod validity;

@@ -13,7 +13,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +23,6 @@ use tokio::time::{Instant, timeout};
 use vestibule::StoreKeyring;
 
 use crate::config::Drain;
-use crate::connection::tls::Certificates;
 use crate::explain::Explainer;
 use crate::gate::{Gate, Leave};
 use crate::gauges::Gauges;
@@ -49,9 +48,7 @@ pub(crate) struct Lifecycle {
     keys: OnceLock<StoreKeyring>,
     /// What tells why a request is refused, once the stack has been built.
     explainer: OnceLock<Explainer>,
-    /// What clients are shown, where connections are encrypted.
-    certificates: OnceLock<Arc<Certificates>>,
-    drain: Drain,
+    drain: Mutex<Drain>,
 }
 
 /// What the process does.
@@ -111,8 +108,7 @@ impl Lifecycle {
             metrics: Metrics::new(),
             keys: OnceLock::new(),
             explainer: OnceLock::new(),
-            certificates: OnceLock::new(),
-            drain,
+            drain: Mutex::new(drain),
         })
     }
 
@@ -149,28 +145,17 @@ impl Lifecycle {
 
     /// This tells it.
     pub(crate) fn explain_by(&self, explainer: Explainer) {
-        // A stack is built once.
+        // A process has one, which goes by its newest stack.
         let _ = self.explainer.set(explainer);
     }
 
-    /// What clients are shown; reading it anew needs no restart.
-    pub(crate) fn certificates(&self) -> Option<&Arc<Certificates>> {
-        self.certificates.get()
+    /// The end is to come like this.
+    pub(crate) fn drain_as(&self, drain: Drain) {
+        *self.drain.lock().unwrap_or_else(PoisonError::into_inner) = drain;
     }
 
-    /// Clients are shown these.
-    pub(crate) fn show(&self, certificates: Arc<Certificates>) {
-        let shown = Arc::clone(&certificates);
-        self.gauges.show(
-            "vestibule_certificate_expiry_timestamp_seconds",
-            "When the certificate ends that clients are shown; 0 where that cannot be read.",
-            move || {
-                let ends = shown.current().ends;
-                ends.map_or(0.0, |ends| ends.as_unix_seconds() as f64)
-            },
-        );
-        // A process is bound once.
-        let _ = self.certificates.set(certificates);
+    fn drain(&self) -> Drain {
+        *self.drain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Requests can be served from here on.
@@ -288,7 +273,7 @@ impl Lifecycle {
         } else {
             self.lag().await;
         }
-        let deadline = Instant::now() + self.drain.max;
+        let deadline = Instant::now() + self.drain().max;
         let _ = tokio::time::timeout_at(deadline, self.connections.gone()).await;
         let within = deadline.saturating_duration_since(Instant::now());
         let work = match self.work.get() {
@@ -301,9 +286,9 @@ impl Lifecycle {
 
     async fn lag(&self) {
         self.stage.send_replace(Stage::Lagging);
-        tracing::info!(lag = ?self.drain.lag, "draining: readiness is off");
+        tracing::info!(lag = ?self.drain().lag, "draining: readiness is off");
         self.edge.tell(Leave::AfterAnswer);
-        tokio::time::sleep(self.drain.lag).await;
+        tokio::time::sleep(self.drain().lag).await;
         self.stage.send_replace(Stage::Draining);
         self.edge.close();
         self.edge.tell(Leave::Now);
@@ -318,7 +303,7 @@ impl Lifecycle {
             gate.tell(Leave::AfterAnswer);
         }
         tokio::time::sleep(SETTLED).await;
-        let _ = timeout(self.drain.lag, self.connections.gone()).await;
+        let _ = timeout(self.drain().lag, self.connections.gone()).await;
         self.edge.tell(Leave::Now);
     }
 

@@ -22,13 +22,14 @@ use pingora_core::services::{Service as PingoraService, ServiceWithDependents, l
 use tower_service::Service;
 
 use crate::config::Address;
-use crate::connection::{Http, Peer};
+use crate::connection::Peer;
 use crate::gate::{Gate, Leave};
 use crate::handover::Heritage;
 use crate::lifecycle::{Lifecycle, Open, Order};
+use crate::newest::Newest;
 use crate::socket::Socket;
 use crate::start::StartError;
-use crate::tls::Fresh;
+use crate::terms::Terms;
 
 /// A listener whose stack is built inside its own runtime, because what it is built of
 /// (stores, watched files) lives there.
@@ -38,8 +39,7 @@ pub(crate) struct Listen<F> {
     mode: u32,
     descriptor: RawFd,
     threads: usize,
-    http: Http,
-    most: usize,
+    terms: Newest<Arc<Terms>>,
     life: Arc<Lifecycle>,
     role: Role,
     build: Mutex<Option<F>>,
@@ -50,8 +50,7 @@ pub(crate) struct Listen<F> {
 pub(crate) struct Manner {
     pub(crate) name: &'static str,
     pub(crate) threads: usize,
-    pub(crate) http: Http,
-    pub(crate) connections: usize,
+    pub(crate) terms: Newest<Arc<Terms>>,
     pub(crate) role: Role,
 }
 
@@ -71,14 +70,12 @@ pub(crate) enum Role {
 pub(crate) type Failure = Arc<Mutex<Option<StartError>>>;
 
 /// A stack that is being built.
-pub(crate) type Building<S> = Pin<Box<dyn Future<Output = Result<S, StartError>> + Send>>;
+pub(crate) type Building<S> = Pin<Box<dyn Future<Output = Result<Newest<S>, StartError>> + Send>>;
 
 /// One pingora application: each connection is served to its end.
 struct Edge<S> {
-    /// Cloned for each connection; the lock asks less of a stack than `Sync` would.
-    stack: Mutex<S>,
-    http: Http,
-    most: usize,
+    stack: Newest<S>,
+    terms: Newest<Arc<Terms>>,
     /// The listener of health does not keep the process alive.
     counted: Option<Arc<Lifecycle>>,
     leave: tokio::sync::watch::Receiver<Leave>,
@@ -127,8 +124,7 @@ impl<F> Listen<F> {
             mode: socket.mode(),
             descriptor: socket.into_raw_fd(),
             threads: manner.threads,
-            http: manner.http,
-            most: manner.connections,
+            terms: manner.terms,
             life,
             role: manner.role,
             build: Mutex::new(Some(build)),
@@ -190,7 +186,7 @@ where
             .take();
         let build = build.expect("pingora starts a service once");
         let stack = match build().await {
-            Ok(stack) => Mutex::new(stack),
+            Ok(stack) => stack,
             Err(cause) => {
                 *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
                 self.life.tell(Order::Halt);
@@ -198,12 +194,7 @@ where
             }
         };
         match self.role {
-            Role::Edge => {
-                if let Some(certificates) = self.life.certificates() {
-                    tokio::spawn(Fresh::watch(Arc::downgrade(certificates)));
-                }
-                self.life.ready();
-            }
+            Role::Edge => self.life.ready(),
             Role::Admin => {}
             Role::AdminOfHeir => {
                 self.life.started().await;
@@ -215,8 +206,7 @@ where
         let closed = self.gate().closed();
         let edge = Edge {
             stack,
-            http: self.http.clone(),
-            most: self.most,
+            terms: self.terms.clone(),
             counted: (self.role == Role::Edge).then(|| Arc::clone(&self.life)),
             leave: self.gate().leave(),
         };
@@ -240,10 +230,10 @@ where
 
 impl<S> Edge<S> {
     /// A place for one connection; an inner none where connections are not counted.
-    fn place(&self) -> Option<Option<Open>> {
+    fn place(&self, most: usize) -> Option<Option<Open>> {
         match &self.counted {
             None => Some(None),
-            Some(life) => life.open(self.most).map(Some),
+            Some(life) => life.open(most).map(Some),
         }
     }
 }
@@ -258,26 +248,22 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     async fn process_new(self: &Arc<Self>, io: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        let Some(_open) = self.place() else {
+        let terms = self.terms.get();
+        let Some(_open) = self.place(terms.most) else {
             tracing::warn!(
-                most = self.most,
+                most = terms.most,
                 "a connection was closed: there are too many"
             );
             return None;
         };
         let digest = io.get_socket_digest();
         let address = digest.and_then(|digest| digest.peer_addr()?.as_inet().copied());
-        let stack = self
-            .stack
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
         let peer = Peer {
             address,
             is_encrypted: false,
         };
         let leave = self.leave.clone();
-        self.http.serve(io, peer, stack, leave).await;
+        terms.http.serve(io, peer, self.stack.view(), leave).await;
         // hyper has kept the connection for as long as it was good.
         None
     }

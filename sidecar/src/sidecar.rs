@@ -14,17 +14,18 @@ use vestibule::clock::{SharedClock, SystemClock};
 use vestibule::entropy::{SharedEntropy, SystemEntropy};
 
 use crate::admin::Admin;
-use crate::config::{Address, Config, ConfigError};
-use crate::connection::Http;
-use crate::connection::tls::{self, Certificates};
+use crate::config::{Address, Config};
 use crate::handover::Heritage;
 use crate::lifecycle::{Lifecycle, Order};
 use crate::listen::{self, Building, Failure, Listen, Manner, Role, Services};
+use crate::newest::Newest;
+use crate::reload::{self, Reloading};
 use crate::socket::{Name, Socket};
 use crate::sockets::Sockets;
-use crate::stack::{self, Core, Proxy, Sources};
+use crate::stack::{self, Core, Parts, Proxy, Sources};
 use crate::start::StartError;
 use crate::telemetry::Observe;
+use crate::terms::Terms;
 
 /// A sidecar that has not been started.
 ///
@@ -155,7 +156,7 @@ where
         self,
         tell: impl FnOnce(&Address, Option<&Address>),
     ) -> Result<(), StartError> {
-        let bound = self.bind()?;
+        let bound = self.bind(true)?;
         tracing::info!(address = %bound.address, "listening");
         if let Some(address) = &bound.admin {
             tracing::info!(%address, "listening for health, readiness and metrics");
@@ -174,7 +175,7 @@ where
     ///
     /// [`StartError`] where it cannot start.
     pub fn spawn(self) -> Result<Running, StartError> {
-        let bound = self.bind()?;
+        let bound = self.bind(false)?;
         let (life, failure) = (Arc::clone(&bound.life), Arc::clone(&bound.failure));
         let (services, heritage) = (bound.services, bound.heritage);
         let (names, is_heir) = (bound.names, bound.is_heir);
@@ -202,12 +203,11 @@ where
         started.then_some(running).ok_or(StartError::Ended)
     }
 
-    fn bind(self) -> Result<Bound, StartError> {
+    fn bind(self, on_signals: bool) -> Result<Bound, StartError> {
         let life = Lifecycle::new(self.config.drain);
         let failure = Arc::new(Mutex::new(None));
-        if let Some(certificates) = certificates(&self.config)? {
-            life.show(certificates);
-        }
+        let terms = Newest::new(Arc::new(Terms::new(&self.config)?));
+        let admin_terms = Newest::new(Arc::new(Terms::of_admin(&self.config)));
         let Sockets {
             edge,
             admin,
@@ -227,15 +227,15 @@ where
             let manner = Manner {
                 name: "admin",
                 threads: 1,
+                terms: admin_terms.clone(),
                 role: if self.upgrade {
                     Role::AdminOfHeir
                 } else {
                     Role::Admin
                 },
-                ..self.manner()
             };
             let stack = stack.at(socket.address());
-            let build = || -> Building<Admin> { Box::pin(async { Ok(stack) }) };
+            let build = || -> Building<Admin> { Box::pin(async { Ok(Newest::new(stack)) }) };
             let service = Listen::new(
                 socket,
                 manner,
@@ -245,12 +245,16 @@ where
             );
             services.push(Box::new(service));
         }
-        let mut manner = self.manner();
-        manner.http = manner.http.encrypted(life.certificates().cloned());
+        let manner = Manner {
+            name: "edge",
+            threads: self.config.threads,
+            terms: terms.clone(),
+            role: Role::Edge,
+        };
         let build = {
-            let life = Arc::clone(&life);
+            let (life, terms) = (Arc::clone(&life), [terms, admin_terms]);
             move || -> Building<Observe<L::Service>> {
-                Box::pin(async move { self.build(&life).await })
+                Box::pin(async move { self.build(life, terms, on_signals).await })
             }
         };
         let service = Listen::new(edge, manner, Arc::clone(&life), Arc::clone(&failure), build);
@@ -267,19 +271,31 @@ where
         })
     }
 
-    async fn build(self, life: &Arc<Lifecycle>) -> Result<Observe<L::Service>, StartError> {
-        let layers = (&self.outer, &self.inner);
-        stack::build(&self.config, &self.sources, layers, life).await
-    }
-
-    fn manner(&self) -> Manner {
-        Manner {
-            name: "edge",
-            threads: self.config.threads,
-            http: Http::new(&self.config),
-            connections: self.config.limits.connections,
-            role: Role::Edge,
-        }
+    async fn build(
+        self,
+        life: Arc<Lifecycle>,
+        [terms, admin_terms]: [Newest<Arc<Terms>>; 2],
+        on_signals: bool,
+    ) -> Result<Newest<Observe<L::Service>>, StartError> {
+        // Without a handler the signal would end the process.
+        let hangups = if on_signals { reload::hangups() } else { None };
+        terms.get().watch(life.gauges());
+        let parts = Parts::open(&self.config, &self.sources, life.metrics()).await?;
+        let stack = Newest::new(parts.stack((&self.outer, &self.inner)));
+        let parts = Newest::new(parts);
+        stack::show(&parts, &self.config, &life);
+        let reloading = Reloading {
+            config: self.config,
+            sources: self.sources,
+            layers: (self.outer, self.inner),
+            parts,
+            stack: stack.clone(),
+            terms,
+            admin_terms,
+            life,
+        };
+        tokio::spawn(reloading.run(hangups));
+        Ok(stack)
     }
 }
 
@@ -330,15 +346,6 @@ impl fmt::Debug for Bound {
             .field("admin", &self.admin)
             .finish_non_exhaustive()
     }
-}
-
-fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, ConfigError> {
-    let Some(section) = &config.tls else {
-        return Ok(None);
-    };
-    let read = tls::read(section, config.http2);
-    read.map(Some)
-        .map_err(|fault| ConfigError::at(&section.place, format!("[tls] {fault}")))
 }
 
 /// The names go with the process, but for those under which another one listens: an heir,

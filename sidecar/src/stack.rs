@@ -14,10 +14,13 @@ use vestibule::{ApiLayer, ApiLayerBuilder, Store, StoreKeyring};
 
 use crate::config::{Config, ConfigError, Identity, KeySource, Place};
 use crate::explain::Explainer;
+use crate::gauges::Gauges;
 use crate::guard::{Guard, GuardLayer};
 use crate::lifecycle::Lifecycle;
+use crate::newest::Newest;
+use crate::reload::difference::Difference;
 use crate::start::StartError;
-use crate::telemetry::{Observe, ObserveLayer};
+use crate::telemetry::{Metrics, Observe, ObserveLayer};
 use crate::upstream::Upstream;
 
 /// What proxies, and tells the service who is calling.
@@ -33,50 +36,105 @@ pub(crate) struct Sources {
     pub(crate) entropy: SharedEntropy,
 }
 
-/// Builds the stack, from the service outwards.
-pub(crate) async fn build<L, M>(
-    config: &Config,
-    sources: &Sources,
-    (outer, inner): (&L, &M),
-    life: &Arc<Lifecycle>,
-) -> Result<Observe<L::Service>, StartError>
-where
-    M: Layer<Proxy>,
-    L: Layer<Core<M::Service>>,
-{
-    let upstream = Upstream::new(config).await?;
-    show_services(&upstream, life);
-    let proxy = assertion(&config.identity, sources).layer(upstream);
-    let store = store(config, sources).await?;
-    let api = api(config, sources, life, store.clone())?;
-    life.explain_by(Explainer::of(api.clone()));
-    let detached = api.clone();
+/// What a stack is made of, apart from a team's own layers.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    upstream: Upstream,
+    assertion: AssertLayer,
+    store: Store,
+    keys: StoreKeyring,
+    last_used: Option<LastUsed>,
+    api: ApiLayer<Store, StoreKeyring>,
+    guard: GuardLayer,
+    metrics: Metrics,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// Opens and builds them.
+    pub(crate) async fn open(
+        config: &Config,
+        sources: &Sources,
+        metrics: &Metrics,
+    ) -> Result<Self, StartError> {
+        let upstream = Upstream::new(config).await?;
+        let store = store(config, sources).await?;
+        let keys = keyring(config, &store, sources)?;
+        let keys = keys.observed(Arc::new(metrics.clone()));
+        let last_used = (config.keys.source == KeySource::Store).then(|| {
+            let last_used = LastUsed::new(Arc::clone(&sources.clock));
+            tokio::spawn(last_used.clone().write_to(keys.clone()));
+            last_used
+        });
+        let builder = builder(config, sources, store.clone(), keys.clone());
+        let builder = builder.observe_store(Arc::new(metrics.clone()));
+        let api = api(builder, config, last_used.as_ref())?;
+        Ok(Self {
+            upstream,
+            assertion: assertion(&config.identity, sources),
+            store,
+            keys,
+            last_used,
+            api,
+            guard: GuardLayer::new(config, Arc::clone(&sources.clock)),
+            metrics: metrics.clone(),
+        })
+    }
+
+    /// Those by another configuration, which go on with what these have opened, counted and
+    /// begun.
+    pub(crate) async fn renewed(
+        &self,
+        config: &Config,
+        difference: &Difference,
+        sources: &Sources,
+    ) -> Result<Self, StartError> {
+        let builder = builder(config, sources, self.store.clone(), self.keys.clone());
+        let builder = builder.in_place_of(&self.api);
+        let api = api(builder, config, self.last_used.as_ref())?;
+        let clock = Arc::clone(&sources.clock);
+        Ok(Self {
+            upstream: self.upstream.renewed(config, difference).await?,
+            assertion: assertion(&config.identity, sources),
+            store: self.store.clone(),
+            keys: self.keys.clone(),
+            last_used: self.last_used.clone(),
+            api,
+            guard: self.guard.renewed(config, difference, clock),
+            metrics: self.metrics.clone(),
+        })
+    }
+
+    /// The stack, from the service outwards.
+    pub(crate) fn stack<L, M>(&self, (outer, inner): (&L, &M)) -> Observe<L::Service>
+    where
+        M: Layer<Proxy>,
+        L: Layer<Core<M::Service>>,
+    {
+        let proxy = self.assertion.layer(self.upstream.clone());
+        let stack = outer.layer(self.guard.layer(self.api.layer(inner.layer(proxy))));
+        ObserveLayer::new(self.metrics.clone()).layer(stack)
+    }
+}
+
+/// Lets commands change keys, waits in the end for what was begun, and shows how all is.
+pub(crate) fn show(parts: &Newest<Parts>, config: &Config, life: &Lifecycle) {
+    if config.keys.source == KeySource::Store {
+        life.manage(parts.get().keys);
+    }
+    let explained = parts.clone();
+    life.explain_by(Explainer::newest(move || explained.get().api));
+    let detached = parts.clone();
     life.wait_for(move |within| {
-        let (detached, store) = (detached.clone(), store.clone());
+        let Parts { api, store, .. } = detached.get();
         async move {
-            let left = detached.drained(within).await;
+            let left = api.drained(within).await;
             flush(&store).await;
             left
         }
     });
-    let guard = GuardLayer::new(config, Arc::clone(&sources.clock));
-    let shown = guard.clone();
-    life.gauges().show(
-        "vestibule_shed_share",
-        "Share of the requests that is refused because the process is late.",
-        move || shown.share(),
-    );
-    let stack = outer.layer(guard.layer(api.layer(inner.layer(proxy))));
-    Ok(ObserveLayer::new(life.metrics().clone()).layer(stack))
-}
-
-fn show_services(upstream: &Upstream, life: &Lifecycle) {
-    let services = upstream.clone();
-    life.gauges().show(
-        "vestibule_upstreams_well",
-        "Services behind the sidecar that get requests.",
-        move || services.services().1 as f64,
-    );
+    gauges(parts, life.gauges());
 }
 
 /// Opens the store, which goes by a clock of its own where several processes share it.
@@ -102,26 +160,16 @@ async fn flush(store: &Store) {
     }
 }
 
+/// The layers, under a process that serves.
 fn api(
+    mut builder: ApiLayerBuilder<Store, StoreKeyring>,
     config: &Config,
-    sources: &Sources,
-    life: &Arc<Lifecycle>,
-    store: Store,
-) -> Result<ApiLayer<Store, StoreKeyring>, StartError> {
-    let keys = keyring(config, &store, sources)?;
-    let keys = keys.observed(Arc::new(life.metrics().clone()));
-    let shown = keys.clone();
-    let observer = Arc::new(life.metrics().clone());
-    let mut builder = builder(config, sources, store, keys).observe_store(observer);
-    if config.keys.source == KeySource::Store {
-        let last_used = LastUsed::new(Arc::clone(&sources.clock));
+    last_used: Option<&LastUsed>,
+) -> Result<ApiLayer<Store, StoreKeyring>, ConfigError> {
+    if let Some(last_used) = last_used {
         builder = builder.last_used(last_used.clone());
-        tokio::spawn(last_used.write_to(shown.clone()));
-        life.manage(shown.clone());
     }
-    let api = builder.build().map_err(|fault| unfit(config, &fault))?;
-    show(life, &api, &shown);
-    Ok(api)
+    builder.build().map_err(|fault| unfit(config, &fault))
 }
 
 /// The stack as the configuration says, but for what belongs to a process that serves.
@@ -176,32 +224,40 @@ pub(crate) fn keyring(
     }
 }
 
-/// Shows how the stores are.
-fn show(life: &Lifecycle, api: &ApiLayer<Store, StoreKeyring>, keys: &StoreKeyring) {
-    let gauges = life.gauges();
-    let held = keys.clone();
-    gauges.show(
+fn gauges(parts: &Newest<Parts>, gauges: &Gauges) {
+    let show = |name, help, read: fn(&Parts) -> f64| {
+        let parts = parts.clone();
+        gauges.show(name, help, move || read(&parts.get()));
+    };
+    show(
+        "vestibule_upstreams_well",
+        "Services behind the sidecar that get requests.",
+        |parts| parts.upstream.services().1 as f64,
+    );
+    show(
         "vestibule_key_record_age_seconds",
         "How long ago the record of the last key that was looked up was known to be the newest.",
-        move || held.age().as_secs_f64(),
+        |parts| parts.keys.age().as_secs_f64(),
     );
-    let held = api.clone();
-    gauges.show(
+    show(
         "vestibule_store_cut_off",
         "Whether the store is left alone for the moment, after failures in a row.",
-        move || f64::from(u8::from(held.store_is_cut_off())),
+        |parts| f64::from(u8::from(parts.api.store_is_cut_off())),
     );
-    let held = keys.clone();
-    gauges.show(
+    show(
         "vestibule_key_store_lost",
         "Whether the last look-up of a key got no answer.",
-        move || f64::from(u8::from(held.is_lost())),
+        |parts| f64::from(u8::from(parts.keys.is_lost())),
     );
-    let held = api.clone();
-    gauges.show(
+    show(
         "vestibule_keyed_requests_running",
         "Keyed requests that run, whether somebody waits for them or not.",
-        move || held.tasks().running() as f64,
+        |parts| parts.api.tasks().running() as f64,
+    );
+    show(
+        "vestibule_shed_share",
+        "Share of the requests that is refused because the process is late.",
+        |parts| parts.guard.share(),
     );
 }
 

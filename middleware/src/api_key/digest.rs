@@ -105,6 +105,12 @@ impl Pepper {
         })
     }
 
+    /// Whether both make the same digests of every key.
+    fn is(&self, other: &Self) -> bool {
+        let made = |pepper: &Self| pepper.keyed.clone().finalize().into_bytes();
+        self.id == other.id && bool::from(made(self)[..].ct_eq(&made(other)[..]))
+    }
+
     /// The digest of a key.
     pub fn digest(&self, key: &ApiKey<'_>) -> Digest {
         let mac = self.keyed.clone().chain_update(key.expose());
@@ -148,6 +154,16 @@ impl Peppers {
         self.0.iter().any(|pepper| *pepper.id == *id)
     }
 
+    /// The id of a pepper that is not among these any more, or has another secret here:
+    /// keys that were handed out under it would be good no longer.
+    pub fn lost_since<'a>(&self, before: &'a Self) -> Option<&'a str> {
+        let lost = before
+            .0
+            .iter()
+            .find(|old| !self.0.iter().any(|new| new.is(old)));
+        lost.map(|pepper| &*pepper.id)
+    }
+
     /// The digests under which a key may have been stored, the likeliest first.
     ///
     /// The plain one comes last, so that a pepper can be introduced without handing out
@@ -157,6 +173,20 @@ impl Peppers {
         peppered.chain(std::iter::once_with(|| Digest::plain(key)))
     }
 }
+
+impl PartialEq for Peppers {
+    /// Whether both are the same, in the same order.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .iter()
+                .zip(&other.0)
+                .all(|(one, other)| one.is(other))
+    }
+}
+
+impl Eq for Peppers {}
 
 /// Half of what SHA-256 puts out: as many bits as a key itself has.
 const PEPPER_MIN: usize = 16;
@@ -204,6 +234,28 @@ mod tests {
         assert!(digest.confirms(&digest.clone()));
         assert!(!digest.confirms(&Digest::from_parts(None, value)));
         assert!(!digest.confirms(&renamed));
+    }
+
+    #[test]
+    fn a_pepper_is_lost_with_its_id_or_its_secret() {
+        let peppers = |all: &[(&str, &[u8])]| {
+            let made = all
+                .iter()
+                .map(|(id, secret)| Pepper::new(*id, secret).unwrap());
+            Peppers::new(made)
+        };
+        let (one, two) = (&[1; 16][..], &[2; 16][..]);
+        for (before, after, want) in [
+            (&[("a", one)][..], &[("a", one)][..], None),
+            (&[("a", one)], &[("b", two), ("a", one)], None),
+            (&[], &[("a", one)], None),
+            (&[("b", two), ("a", one)], &[("b", two)], Some("a")),
+            (&[("a", one)], &[("a", two)], Some("a")),
+            (&[("a", one)], &[("b", one)], Some("a")),
+        ] {
+            let before = peppers(before);
+            assert_eq!(peppers(after).lost_since(&before), want);
+        }
     }
 
     #[test]

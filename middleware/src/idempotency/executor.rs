@@ -92,6 +92,11 @@ impl<T: Records> Executor<T> {
         }
     }
 
+    /// What all buffered bodies may take together.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.shared.budget
+    }
+
     /// The key under which a request asks to be executed; none where it is not keyed.
     ///
     /// # Errors

@@ -72,6 +72,13 @@ impl<C: Counters> Limiter<C> {
         }
     }
 
+    /// Another quota, from here on: what was counted stays counted.
+    #[must_use]
+    pub(crate) fn quota(mut self, quota: Quota) -> Self {
+        self.quota = quota;
+        self
+    }
+
     /// What holds while the store is lost; this process counts alone by default.
     #[must_use]
     pub fn when_lost(mut self, when_lost: WhenLost) -> Self {

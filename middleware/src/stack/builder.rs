@@ -38,6 +38,17 @@ pub struct ApiLayerBuilder<S, K> {
     assertions_only: bool,
     in_flight_max: usize,
     store_observer: Option<Arc<dyn StoreObserver>>,
+    lasting: Option<Lasting<S>>,
+}
+
+/// What a stack takes over from the one before it.
+#[derive(Debug)]
+struct Lasting<S> {
+    store: Guarded<S>,
+    limiter: Limiter<Guarded<S>>,
+    tasks: Tasks,
+    budget: Budget,
+    in_flight: Arc<Places>,
 }
 
 /// Why a stack cannot be built.
@@ -79,6 +90,7 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             assertions_only: false,
             in_flight_max: IN_FLIGHT,
             store_observer: None,
+            lasting: None,
         }
     }
 
@@ -219,6 +231,21 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
         self
     }
 
+    /// Goes on where another stack is, for requests that come from here on: with its store
+    /// and what is known of it, its tasks, and what is in flight and buffered there. So the
+    /// two together stay within these limits while the other one ends what it has begun.
+    pub fn in_place_of(mut self, old: &ApiLayer<S, K>) -> Self {
+        let executor = &old.gate.executor;
+        self.lasting = Some(Lasting {
+            store: old.gate.store.clone(),
+            limiter: old.gate.limiter.clone(),
+            tasks: old.tasks.clone(),
+            budget: executor.budget().clone(),
+            in_flight: Arc::clone(&old.rules.in_flight),
+        });
+        self
+    }
+
     /// The finished stack.
     ///
     /// # Errors
@@ -237,25 +264,33 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
         if renewal * 2 >= lease {
             return Err(InvalidApi::RenewalTooLate { lease, renewal });
         }
-        let Options {
-            clock,
-            entropy,
-            error_format,
-            tasks,
-            ..
-        } = self.options.clone();
+        let mut options = self.options;
+        let clock = Arc::clone(&options.clock);
+        let lasting = self.lasting.unwrap_or_else(|| {
+            let store = Guarded::new(self.store, Arc::clone(&clock)).observed(self.store_observer);
+            Lasting {
+                limiter: Limiter::new(store.clone(), self.quota, Arc::clone(&clock)),
+                store,
+                tasks: options.tasks.clone(),
+                budget: options.budget.clone(),
+                in_flight: Arc::default(),
+            }
+        });
+        options.budget = lasting.budget.limited(options.budget.limit());
+        options.tasks = lasting.tasks.clone();
         let correlate = CorrelateLayer::new()
-            .clock(clock.clone())
-            .entropy(entropy)
-            .error_format(error_format);
-        let store = Guarded::new(self.store, clock.clone()).observed(self.store_observer);
+            .clock(Arc::clone(&clock))
+            .entropy(Arc::clone(&options.entropy))
+            .error_format(options.error_format.clone());
         let gate = Gate {
             authenticator: self.authenticator,
-            limiter: Limiter::new(store.clone(), self.quota, clock.clone())
+            limiter: lasting
+                .limiter
+                .quota(self.quota)
                 .when_lost(self.when_limits_lost)
                 .ietf_fields(self.ietf_fields),
-            executor: Executor::new(store.clone(), self.options),
-            store,
+            executor: Executor::new(lasting.store.clone(), options),
+            store: lasting.store,
         };
         let rules = Rules {
             routes,
@@ -263,13 +298,13 @@ impl<S: Admission, K: Keyring> ApiLayerBuilder<S, K> {
             assertions_only: self.assertions_only,
             clock,
             in_flight_max: self.in_flight_max,
-            in_flight: Places::default(),
+            in_flight: lasting.in_flight,
         };
         Ok(ApiLayer {
             correlate,
             rules: Arc::new(rules),
             gate: Arc::new(gate),
-            tasks,
+            tasks: lasting.tasks,
         })
     }
 }

@@ -49,7 +49,8 @@ pub(super) struct Rules {
     pub(super) assertions_only: bool,
     pub(super) clock: SharedClock,
     pub(super) in_flight_max: usize,
-    pub(super) in_flight: Places,
+    /// Shared with the rules that these have taken the place of.
+    pub(super) in_flight: Arc<Places>,
 }
 
 pin_project! {
@@ -129,8 +130,8 @@ where
 
 impl Rules {
     fn take_place(&self) -> Result<Places, ApiError> {
-        let place = self.in_flight.clone();
-        // One reference is the rules' own, one the clone's.
+        let place = Places::clone(&self.in_flight);
+        // One reference is that of the rules, one the clone's.
         let others = Arc::strong_count(&place.0) - 2;
         if others < self.in_flight_max {
             Ok(place)

@@ -184,4 +184,6 @@ where
 #[cfg(test)]
 mod loss_tests;
 #[cfg(test)]
+mod succession_tests;
+#[cfg(test)]
 mod tests;

@@ -10,13 +10,13 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::{Fault, Place};
-use super::reading::Text;
+use super::reading::{Reading, Text};
 use super::unit;
 
 /// The value of one key, and where it stands.
 pub(super) struct Entry<'a> {
     text: Text<'a>,
-    folder: &'a Path,
+    reading: &'a Reading<'a>,
     title: &'static str,
     key: &'static str,
     value: Spanned<DeValue<'a>>,
@@ -27,14 +27,14 @@ pub(super) struct Entry<'a> {
 impl<'a> Entry<'a> {
     pub(super) fn new(
         text: Text<'a>,
-        folder: &'a Path,
+        reading: &'a Reading<'a>,
         title: &'static str,
         key: &'static str,
         value: Spanned<DeValue<'a>>,
     ) -> Self {
         Self {
             text,
-            folder,
+            reading,
             title,
             key,
             value,
@@ -80,15 +80,15 @@ impl<'a> Entry<'a> {
     pub(super) fn path(&self, wanted: &str) -> Result<PathBuf, Fault> {
         match self.string() {
             None | Some("") => Err(self.refused(wanted)),
-            Some(path) => Ok(self.folder.join(path)),
+            Some(path) => Ok(self.folder().join(path)),
         }
     }
 
     /// What is in the file whose path this is.
     pub(super) fn read(&self) -> Result<Vec<u8>, Fault> {
         let path = self.path("the path of a file")?;
-        std::fs::read(path)
-            .map_err(|cause| self.refused(format!("a file that can be read ({cause})")))
+        let content = self.reading.open(path);
+        content.map_err(|cause| self.refused(format!("a file that can be read ({cause})")))
     }
 
     /// `true` or `false`.
@@ -161,7 +161,7 @@ impl<'a> Entry<'a> {
 
     /// The folder from which files are named.
     pub(super) fn folder(&self) -> &'a Path {
-        self.folder
+        self.reading.folder
     }
 
     /// The fault of a value that is a secret: the text says what is wrong, not what it is.

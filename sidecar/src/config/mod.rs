@@ -83,6 +83,8 @@ pub use self::proxies::{Proxies, TrustedField};
 use self::reading::Reading;
 pub use self::route::{Auth, Idempotency, Route};
 pub use self::schema::schema;
+#[cfg(test)]
+pub(crate) use self::schema::schema_keys;
 use self::section::Section;
 pub use self::shedding::Shedding;
 pub use self::store::Store;
@@ -151,6 +153,17 @@ pub struct Config {
     pub drain: Drain,
     /// `[[route]]`, in the order of the file.
     pub routes: Vec<Route>,
+    /// Where it came from, to be read anew.
+    origin: Origin,
+}
+
+/// Where a configuration came from.
+#[derive(Clone, Debug, Default)]
+struct Origin {
+    /// What was louder than its file; nothing where it was not read from a file.
+    louder: Option<Louder>,
+    /// The files that it names and whose contents went into it.
+    named: Vec<PathBuf>,
 }
 
 /// How refusals are written.
@@ -189,7 +202,26 @@ impl Config {
             let text = format!("the file cannot be read: {cause}");
             ConfigError::at(&Place::file(file), text)
         })?;
-        Self::parse_under(file, &text, louder)
+        let mut config = Self::parse_under(file, &text, louder)?;
+        config.origin.louder = Some(louder.clone());
+        Ok(config)
+    }
+
+    /// The same file, as it is now, under what was louder; nothing where it was not read from
+    /// a file.
+    pub(crate) fn reread(&self) -> Option<Result<Self, ConfigError>> {
+        let louder = self.origin.louder.as_ref()?;
+        Some(Self::read_under(&self.file, louder))
+    }
+
+    /// The files whose contents make it what it is; none where it was not read from a file.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        if self.origin.louder.is_some() {
+            files.push(self.file.clone());
+            files.extend(self.origin.named.iter().cloned());
+        }
+        files
     }
 
     /// Parses the text of a file.
@@ -216,7 +248,13 @@ impl Config {
         let config = reading.top(file, text, louder).and_then(|mut top| {
             let config = Self::take(file, &mut top);
             top.end();
-            config
+            config.map(|config| Self {
+                origin: Origin {
+                    louder: None,
+                    named: reading.files(),
+                },
+                ..config
+            })
         });
         reading.outcome(config)
     }
@@ -266,6 +304,7 @@ impl Config {
             listen: listen?,
             upstream: first?,
             more_upstreams: upstreams.collect(),
+            origin: Origin::default(),
         })
     }
 }

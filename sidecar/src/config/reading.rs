@@ -1,8 +1,9 @@
 //! One reading of a configuration: the texts that say something, and what is wrong with them.
 
 use std::cell::RefCell;
+use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -14,6 +15,8 @@ use super::section::Section;
 pub(super) struct Reading<'a> {
     pub(super) folder: &'a Path,
     faults: RefCell<Vec<Fault>>,
+    /// Files whose contents went into it.
+    files: RefCell<Vec<PathBuf>>,
 }
 
 /// A text in which values stand, from which a span becomes a line.
@@ -42,7 +45,20 @@ impl<'a> Reading<'a> {
         Self {
             folder,
             faults: RefCell::default(),
+            files: RefCell::default(),
         }
+    }
+
+    /// What is in a file that a key names.
+    pub(super) fn open(&self, file: PathBuf) -> io::Result<Vec<u8>> {
+        let content = std::fs::read(&file);
+        self.files.borrow_mut().push(file);
+        content
+    }
+
+    /// The files that were named and read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
     }
 
     /// The keys at the top of a file, where it is TOML, under those that are louder.

@@ -242,13 +242,7 @@ impl<'a> Section<'a> {
 
     fn entry(&mut self, key: &'static str) -> Option<Entry<'a>> {
         let Said { text, value } = self.take(key).into_iter().next()?;
-        Some(Entry::new(
-            text,
-            self.reading.folder,
-            self.title,
-            key,
-            value,
-        ))
+        Some(Entry::new(text, self.reading, self.title, key, value))
     }
 
     /// What is said of a key, the loudest first.

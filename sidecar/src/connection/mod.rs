@@ -47,6 +47,7 @@ use self::stream::{Opening, Paced, Protocol};
 use self::tls::Certificates;
 use crate::config::{Config, Limits, Proxies, Timeouts};
 use crate::gate::Leave;
+use crate::newest::View;
 
 /// Who is at the other end of a connection, in the extensions of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +150,7 @@ impl Http {
         &self,
         io: I,
         mut peer: Peer,
-        stack: S,
+        stack: View<S>,
         leave: watch::Receiver<Leave>,
     ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -179,7 +180,7 @@ impl Http {
         &self,
         mut io: I,
         peer: Peer,
-        stack: S,
+        stack: View<S>,
         leave: watch::Receiver<Leave>,
     ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,

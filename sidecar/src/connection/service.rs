@@ -22,11 +22,12 @@ use super::Peer;
 use super::pace::{Pace, UnderWay};
 use crate::config::Proxies;
 use crate::forwarded::Sender;
+use crate::newest::View;
 
 /// hyper's view of the stack, for one connection.
 #[derive(Debug)]
 pub(crate) struct Serve<S> {
-    stack: S,
+    stack: View<S>,
     peer: Peer,
     sender: Sender,
     proxies: Arc<Proxies>,
@@ -54,7 +55,7 @@ pin_project! {
 // === impl Serve ===
 
 impl<S> Serve<S> {
-    pub(crate) fn new(stack: S, peer: Peer, proxies: Arc<Proxies>, pace: Pace) -> Self {
+    pub(crate) fn new(stack: View<S>, peer: Peer, proxies: Arc<Proxies>, pace: Pace) -> Self {
         Self {
             stack,
             peer,
@@ -84,7 +85,7 @@ where
         head.extensions.insert(client);
         Answer {
             under_way: Some(self.pace.begin(Instant::now())),
-            call: Oneshot::new(self.stack.clone(), Request::from_parts(head, body)),
+            call: Oneshot::new(self.stack.get(), Request::from_parts(head, body)),
         }
     }
 }

@@ -11,6 +11,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::config;
+use crate::newest::Newest;
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_closed() {
@@ -41,7 +42,8 @@ async fn a_handshake_that_does_not_come_to_its_end_is_cut() {
         let (_leave, told) = watch::channel(Leave::Stay);
         let http = http().encrypted(Some(Arc::clone(&certificates)));
         tokio::spawn(async move {
-            http.serve(server, NOBODY, service_fn(answer), told).await;
+            http.serve(server, NOBODY, Newest::new(service_fn(answer)).view(), told)
+                .await;
         });
         client.write_all(sent).await.unwrap();
         assert_eq!(until_closed(&mut client).await, Duration::from_secs(10));
@@ -209,7 +211,9 @@ async fn a_layer_that_fails_is_answered_for() {
         Err::<Response<Full<Bytes>>, _>("a layer's own trouble")
     });
     tokio::spawn(async move {
-        http().serve(server, NOBODY, stack, told).await;
+        http()
+            .serve(server, NOBODY, Newest::new(stack).view(), told)
+            .await;
     });
     let answer = get(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
@@ -221,7 +225,9 @@ fn connect() -> (DuplexStream, watch::Sender<Leave>) {
     let (client, server) = tokio::io::duplex(PIPE);
     let (leave, told) = watch::channel(Leave::Stay);
     tokio::spawn(async move {
-        http().serve(server, NOBODY, service_fn(answer), told).await;
+        http()
+            .serve(server, NOBODY, Newest::new(service_fn(answer)).view(), told)
+            .await;
     });
     (client, leave)
 }

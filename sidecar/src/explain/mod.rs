@@ -71,8 +71,15 @@ impl Fault {
 impl Explainer {
     /// Explains by this stack.
     pub(crate) fn of(api: ApiLayer<Store, StoreKeyring>) -> Self {
+        Self::newest(move || api.clone())
+    }
+
+    /// Explains by the stack that is the newest then.
+    pub(crate) fn newest(
+        newest: impl Fn() -> ApiLayer<Store, StoreKeyring> + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(move |request| {
-            let api = api.clone();
+            let api = newest();
             Box::pin(async move {
                 let mut told = api.explain(request).await;
                 told.unsaid.push(OUTSIDE.to_owned());

@@ -54,6 +54,8 @@ pub use self::streamed::Streamed;
 use self::turns::{Place, Turns};
 use self::wire::Session;
 use crate::config::Config;
+use crate::reload::OF_UPSTREAM;
+use crate::reload::difference::Difference;
 use crate::start::StartError;
 use crate::telemetry::Passage;
 
@@ -79,6 +81,25 @@ impl Upstream {
         Ok(Self {
             set: Set::new(config).await?,
             turns: Turns::new(config),
+            patience: config.timeouts.body,
+        })
+    }
+
+    /// The same by another configuration: connections and what is known of the services last
+    /// where nothing of theirs is another.
+    pub(crate) async fn renewed(
+        &self,
+        config: &Config,
+        difference: &Difference,
+    ) -> Result<Self, StartError> {
+        let set = if difference.touches(OF_UPSTREAM) {
+            Set::new(config).await?
+        } else {
+            self.set.clone()
+        };
+        Ok(Self {
+            set,
+            turns: self.turns.renewed(config, difference),
             patience: config.timeouts.body,
         })
     }

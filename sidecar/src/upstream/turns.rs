@@ -1,5 +1,6 @@
 //! The places among the requests under way, and the turn to be worked on.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,12 +8,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::config::Config;
+use crate::reload::difference::Difference;
 use crate::standing::Standing;
 
 /// How many requests may be under way, and how many of them the service works on.
 #[derive(Clone, Debug)]
 pub(super) struct Turns {
-    room: Arc<Semaphore>,
+    room: Room,
     /// None where the service works on all of them.
     queue: Option<Arc<Queue>>,
 }
@@ -20,9 +22,20 @@ pub(super) struct Turns {
 /// A place of a request; given back when its answer has been read.
 #[derive(Debug)]
 pub(crate) struct Place {
-    _room: OwnedSemaphorePermit,
+    _room: Taken,
     _turn: Option<OwnedSemaphorePermit>,
 }
+
+/// Room for so many; clones with other numbers share what is taken.
+#[derive(Clone, Debug)]
+struct Room {
+    most: usize,
+    taken: Arc<AtomicUsize>,
+}
+
+/// A place in a room, given back when it is dropped.
+#[derive(Debug)]
+struct Taken(Arc<AtomicUsize>);
 
 #[derive(Debug)]
 struct Queue {
@@ -48,20 +61,36 @@ impl Turns {
             })
         });
         Self {
-            room: Arc::new(Semaphore::new(config.limits.requests)),
+            room: Room {
+                most: config.limits.requests,
+                taken: Arc::default(),
+            },
             queue,
         }
     }
 
+    /// The same by another configuration: what is under way has its place here too. Where the
+    /// queue is another one, the service works on the requests of both until the old ones
+    /// have ended.
+    pub(super) fn renewed(&self, config: &Config, difference: &Difference) -> Self {
+        let mut renewed = Self::new(config);
+        renewed.room.taken = Arc::clone(&self.room.taken);
+        if !difference.touches(&["shedding.at_once", "shedding.wait"]) {
+            renewed.queue.clone_from(&self.queue);
+        }
+        renewed
+    }
+
     /// How many more may be under way.
     pub(super) fn left(&self) -> usize {
-        self.room.available_permits()
+        let taken = self.room.taken.load(Ordering::Acquire);
+        self.room.most.saturating_sub(taken)
     }
 
     /// A place, when it is this request's turn; none where there is no room, or the turn does
     /// not come in time.
     pub(super) async fn take(&self) -> Option<Place> {
-        let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let room = self.room.take()?;
         let turn = match &self.queue {
             None => None,
             Some(queue) => Some(queue.wait().await?),
@@ -70,6 +99,24 @@ impl Turns {
             _room: room,
             _turn: turn,
         })
+    }
+}
+
+// === impl Room ===
+
+impl Room {
+    fn take(&self) -> Option<Taken> {
+        let one_more = |taken: usize| (taken < self.most).then_some(taken + 1);
+        let taken = self
+            .taken
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        taken.ok().map(|_| Taken(Arc::clone(&self.taken)))
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -125,6 +172,21 @@ mod tests {
         assert!(turns.take().await.is_some());
     }
 
+    #[tokio::test]
+    async fn what_is_under_way_has_its_place_by_another_configuration_too() {
+        let [one, two] = [1, 2].map(|most| config(&format!("[limits]\nrequests = {most}")));
+        let old = Turns::new(&one);
+        let held = old.take().await;
+        let raised = old.renewed(&two, &Difference::between(&one, &two));
+        let second = raised.take().await;
+        assert!(held.is_some() && second.is_some() && raised.take().await.is_none());
+        let lowered = raised.renewed(&one, &Difference::between(&two, &one));
+        drop(held);
+        assert!(lowered.take().await.is_none() && lowered.left() == 0);
+        drop(second);
+        assert!(lowered.take().await.is_some());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_turn_is_waited_for_in_the_order_of_arrival_and_not_for_ever() {
         let turns = turns("[shedding]\nat_once = 1\nwait = '1s'");
@@ -168,9 +230,13 @@ mod tests {
     }
 
     fn turns(more: &str) -> Turns {
+        Turns::new(&config(more))
+    }
+
+    fn config(more: &str) -> Config {
         let text = format!(
             "listen = '127.0.0.1:0'\nupstream = '127.0.0.1:1'\n{more}\n[[route]]\nmatch = 'GET /'"
         );
-        Turns::new(&Config::parse("test.toml", &text).unwrap())
+        Config::parse("test.toml", &text).unwrap()
     }
 }

@@ -170,7 +170,7 @@ fn verdict(folder: &Path, secret: &str) -> (String, Option<i32>) {
 }
 
 /// What a command answers with `--json`.
-fn answer(folder: &Path, arguments: &str) -> Value {
+pub(super) fn answer(folder: &Path, arguments: &str) -> Value {
     let output = keys(folder, &format!("{arguments} --json"), "");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments}: {said}");

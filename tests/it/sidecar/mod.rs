@@ -19,6 +19,7 @@ mod keys;
 mod layers;
 mod messages;
 mod process;
+mod reload;
 mod retries;
 mod shedding;
 mod stores;

@@ -166,14 +166,14 @@ async fn serve(upstream: SocketAddr, more: &str) -> (Process, SocketAddr, tempfi
     (process, listen, folder)
 }
 
-fn command(file: &std::path::Path) -> Command {
+pub(super) fn command(file: &std::path::Path) -> Command {
     let mut command = Command::new(binary("vestibule"));
     command.arg("serve").arg("--config").arg(file);
     command
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> SocketAddr {
+pub(super) fn free_port() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }

@@ -66,6 +66,21 @@ pub fn schema() -> String {
     format!("{schema:#}\n")
 }
 
+/// Every key, after the path of its table.
+#[cfg(test)]
+pub(crate) fn schema_keys() -> Vec<String> {
+    let keys = ROOMS.iter().flat_map(|room| {
+        let path = match room.path {
+            "" => String::new(),
+            path => format!("{path}."),
+        };
+        room.rows
+            .iter()
+            .map(move |row| format!("{path}{}", row.key))
+    });
+    keys.collect()
+}
+
 /// The schema of a table, with those inside of it.
 fn room(room: &Room) -> Value {
     let mut properties = Map::new();
