@@ -192,14 +192,15 @@ impl Http {
         let pace = Pace::new(protocol == Protocol::Http2, Instant::now());
         let serve = Serve::new(stack, peer, Arc::clone(&self.proxies), pace.clone());
         let io = TokioIo::new(Paced::new(io, opening, pace.clone()));
+        // In a box each: this future would have room for both, for as long as either lasts.
         match (protocol, &self.http2) {
             (Protocol::Http2, Some(http2)) => {
-                let mut connection = http2.serve_connection(io, serve);
-                self.drive(&mut connection, &pace, leave).await;
+                let mut connection = Box::new(http2.serve_connection(io, serve));
+                self.drive(&mut *connection, &pace, leave).await;
             }
             _ => {
-                let mut connection = self.http1.serve_connection(io, serve);
-                let end = self.drive(&mut connection, &pace, leave).await;
+                let mut connection = Box::new(self.http1.serve_connection(io, serve));
+                let end = self.drive(&mut *connection, &pace, leave).await;
                 if end == End::Overdue && pace.awaits_head() {
                     let io = connection.into_parts().io.into_inner();
                     late::answer(io, &self.format).await;
