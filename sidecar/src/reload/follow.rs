@@ -8,12 +8,13 @@ use sha2::{Digest as _, Sha256};
 pub(super) type Stamp = [u8; 32];
 
 /// What was seen of files at one look after another.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Follower {
-    /// Of the contents that were taken, or refused, last.
-    tried: Stamp,
+    /// Of the contents that were taken, or refused, last. Nothing at first: what was read at
+    /// the start may be another by now.
+    tried: Option<Stamp>,
     /// Of the contents at the last look.
-    seen: Stamp,
+    seen: Option<Stamp>,
     /// Looks since what was tried was refused; none where it was taken.
     refused: Option<u32>,
 }
@@ -21,32 +22,23 @@ pub(super) struct Follower {
 // === impl Follower ===
 
 impl Follower {
-    /// Follows files whose contents have been taken.
-    pub(super) fn new(taken: Stamp) -> Self {
-        Self {
-            tried: taken,
-            seen: taken,
-            refused: None,
-        }
-    }
-
     /// Whether to read them now. A content counts when two looks have seen it, for a file
     /// that is being written may be good TOML with half of the routes. What was refused is
     /// tried again now and then: what was missing may stand in no file.
     pub(super) fn saw(&mut self, stamp: Stamp) -> bool {
-        let settled = stamp == self.seen;
-        self.seen = stamp;
+        let settled = self.seen == Some(stamp);
+        self.seen = Some(stamp);
         if let Some(looks) = &mut self.refused {
             *looks += 1;
         }
         let is_due = self.refused.is_some_and(|looks| looks >= AGAIN);
-        settled && (stamp != self.tried || is_due)
+        settled && (self.tried != Some(stamp) || is_due)
     }
 
-    /// What was seen last was tried, and taken or not.
+    /// What was there when it was read, or something newer, was tried, and taken or not.
     pub(super) fn tried(&mut self, stamp: Stamp, taken: bool) {
-        self.tried = stamp;
-        self.seen = stamp;
+        self.tried = Some(stamp);
+        self.seen = Some(stamp);
         self.refused = (!taken).then_some(0);
     }
 }
@@ -88,7 +80,8 @@ mod tests {
 
     #[test]
     fn a_content_counts_when_two_looks_have_seen_it() {
-        let mut follower = Follower::new(of(0));
+        let mut follower = Follower::default();
+        follower.tried(of(0), true);
         for (look, want) in [(0, false), (1, false), (2, false), (2, true)] {
             assert_eq!(follower.saw(of(look)), want, "{look}");
         }
@@ -99,8 +92,14 @@ mod tests {
     }
 
     #[test]
+    fn what_changed_before_the_first_look_is_not_missed() {
+        let mut follower = Follower::default();
+        assert!(!follower.saw(of(1)) && follower.saw(of(1)));
+    }
+
+    #[test]
     fn what_was_refused_is_tried_again_now_and_then() {
-        let mut follower = Follower::new(of(0));
+        let mut follower = Follower::default();
         follower.tried(of(1), false);
         let due: Vec<u32> = (1..=AGAIN).filter(|_| follower.saw(of(1))).collect();
         assert_eq!(due, [AGAIN]);

@@ -72,7 +72,7 @@ where
     /// Takes another configuration whenever there is one, for as long as the process lives.
     pub(crate) async fn run(mut self, mut hangups: Option<Signal>) {
         let outcome = self.shown();
-        let mut follower = Follower::new(self.stamp().await);
+        let mut follower = Follower::default();
         let mut said = None;
         loop {
             let is_told = tokio::select! {
@@ -85,10 +85,15 @@ where
             }
             let taken = self.reload().await;
             outcome.note(taken.is_ok(), &self.sources);
-            follower.tried(self.stamp().await, taken.is_ok());
+            // What was read may be newer than the stamp; the next look tells.
+            follower.tried(stamp, taken.is_ok());
             let refusal = taken.as_ref().err().map(ToString::to_string);
-            // The same again is told again only to who asks.
-            if is_told || refusal.is_none() || refusal != said {
+            // Nothing new is told only to who asks.
+            let is_news = match &taken {
+                Ok(difference) => !difference.is_empty(),
+                Err(_) => refusal != said,
+            };
+            if is_told || is_news {
                 tell(&taken);
             }
             said = refusal;
