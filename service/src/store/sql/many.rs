@@ -18,21 +18,22 @@ use crate::message::MessageId;
 /// read from; `LOCK` and `SKIP_LOCKED` lock what is read of messages, `LOCK_FREE` rows that
 /// nobody else has locked.
 macro_rules! many {
-    (@sqlite ROWS) => { "json_each($1)" };
+    // Rows in SQLite's own form: as text, each column would be looked for in it anew.
+    (@sqlite ROWS) => { "jsonb_each($1)" };
     (@sqlite ID) => { "unhex(value ->> 0)" };
     (@postgres ROWS) => { "jsonb_array_elements($1::jsonb)" };
     (@postgres ID) => { "decode(value ->> 0, 'hex')" };
     (@sqlite (HEX $column:literal)) => { concat!("unhex(value ->> ", $column, ")") };
     (@postgres (HEX $column:literal)) => { concat!("decode(value ->> ", $column, ", 'hex')") };
-    (@sqlite IN_IDS) => { " IN (SELECT unhex(value ->> 0) FROM json_each($1))" };
+    (@sqlite IN_IDS) => { " IN (SELECT unhex(value ->> 0) FROM jsonb_each($1))" };
     (@postgres IN_IDS) => {
         " = ANY (ARRAY(SELECT decode(value ->> 0, 'hex') FROM jsonb_array_elements($1::jsonb)))"
     };
-    (@sqlite IN_NAMES) => { " IN (SELECT value ->> 0 FROM json_each($1))" };
+    (@sqlite IN_NAMES) => { " IN (SELECT value ->> 0 FROM jsonb_each($1))" };
     (@postgres IN_NAMES) => {
         " = ANY (ARRAY(SELECT value ->> 0 FROM jsonb_array_elements($1::jsonb)))"
     };
-    (@sqlite IN_NUMBERS) => { " IN (SELECT value ->> 0 FROM json_each($1))" };
+    (@sqlite IN_NUMBERS) => { " IN (SELECT value ->> 0 FROM jsonb_each($1))" };
     (@postgres IN_NUMBERS) => {
         " = ANY (ARRAY(SELECT CAST(value ->> 0 AS BIGINT) FROM jsonb_array_elements($1::jsonb)))"
     };
