@@ -8,10 +8,13 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Gauges(Mutex<Vec<Gauge>>);
 
 struct Gauge {
+    kind: &'static str,
     name: &'static str,
     help: &'static str,
-    read: Box<dyn Fn() -> f64 + Send + Sync>,
+    read: Read,
 }
+
+type Read = Box<dyn Fn() -> f64 + Send + Sync>;
 
 // === impl Gauges ===
 
@@ -23,8 +26,33 @@ impl Gauges {
         help: &'static str,
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
-        let read = Box::new(read);
-        let gauge = Gauge { name, help, read };
+        self.add("gauge", name, help, Box::new(read));
+    }
+
+    /// Shows a figure that only grows.
+    pub(crate) fn count(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.add("counter", name, help, Box::new(move || read() as f64));
+    }
+
+    /// What the figure with this name is now.
+    pub(crate) fn value(&self, name: &str) -> Option<f64> {
+        let shown = self.lock();
+        let shown = shown.iter().find(|gauge| gauge.name == name);
+        shown.map(|gauge| (gauge.read)())
+    }
+
+    fn add(&self, kind: &'static str, name: &'static str, help: &'static str, read: Read) {
+        let gauge = Gauge {
+            kind,
+            name,
+            help,
+            read,
+        };
         let mut shown = self.lock();
         match shown.iter_mut().find(|held| held.name == name) {
             Some(held) => *held = gauge,
@@ -34,11 +62,17 @@ impl Gauges {
 
     /// Writes them in the text format of Prometheus.
     pub(crate) fn write(&self, text: &mut String) {
-        for Gauge { name, help, read } in &*self.lock() {
+        for Gauge {
+            kind,
+            name,
+            help,
+            read,
+        } in &*self.lock()
+        {
             let value = read();
             writeln!(
                 text,
-                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
+                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
             )
             .expect("a string takes what is written");
         }

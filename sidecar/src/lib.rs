@@ -20,7 +20,7 @@
 //! | pingora | owns the process: listeners and runtimes |
 //! | rustls | encrypts clients' connections, where there is a [`tls`](config::Tls) section |
 //! | hyper | HTTP/1.1 and HTTP/2 on each connection, with a bound on every wait |
-//! | [`Observe`] | counts requests, and tells of each when it is over |
+//! | [`Observe`] | counts requests, and writes a line of each when it is over |
 //! | [`Sidecar::layer`] | a team's own layers |
 //! | [`Guard`] | refuses a share while the process is late with everything, and lets an address wait that keeps failing to authenticate |
 //! | the layers of `vestibule` | correlation id, API key, rate limit, idempotency |
@@ -82,9 +82,11 @@ pub mod keys;
 mod lateness;
 mod lifecycle;
 mod listen;
+pub mod log;
 mod network;
 mod newest;
 mod reload;
+mod shown;
 mod sidecar;
 mod socket;
 mod socket_client;

@@ -26,6 +26,7 @@ use crate::config::Drain;
 use crate::explain::Explainer;
 use crate::gate::{Gate, Leave};
 use crate::gauges::Gauges;
+use crate::shown::Shown;
 use crate::telemetry::Metrics;
 
 /// Shared by whoever starts, serves or ends.
@@ -42,8 +43,7 @@ pub(crate) struct Lifecycle {
     shared: AtomicBool,
     connections: Connections,
     work: OnceLock<Work>,
-    gauges: Gauges,
-    metrics: Metrics,
+    shown: Shown,
     /// Those that commands may change, once the stack has been built.
     keys: OnceLock<StoreKeyring>,
     /// What tells why a request is refused, once the stack has been built.
@@ -104,8 +104,7 @@ impl Lifecycle {
             shared: AtomicBool::new(false),
             connections: Connections::default(),
             work: OnceLock::new(),
-            gauges: Gauges::default(),
-            metrics: Metrics::new(),
+            shown: Shown::new(),
             keys: OnceLock::new(),
             explainer: OnceLock::new(),
             drain: Mutex::new(drain),
@@ -117,14 +116,19 @@ impl Lifecycle {
         *self.stage.borrow()
     }
 
+    /// What the process tells of itself.
+    pub(crate) const fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
     /// What the process shows beside its stage.
-    pub(crate) const fn gauges(&self) -> &Gauges {
-        &self.gauges
+    pub(crate) fn gauges(&self) -> &Gauges {
+        self.shown.gauges()
     }
 
     /// What the process counts.
-    pub(crate) const fn metrics(&self) -> &Metrics {
-        &self.metrics
+    pub(crate) fn metrics(&self) -> &Metrics {
+        self.shown.metrics()
     }
 
     /// The key records that commands may change.

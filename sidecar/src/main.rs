@@ -16,6 +16,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use vestibule_sidecar::Sidecar;
 use vestibule_sidecar::config::{self, Address, Config};
+use vestibule_sidecar::log::Log;
 
 use self::cli::{Cli, Command};
 
@@ -25,7 +26,6 @@ use self::cli::{Cli, Command};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    log_to_stderr();
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
@@ -43,12 +43,15 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
             upgrade,
         } => {
             let config = Config::read_under(config, &louder.heard())?;
+            let log = Log::start(&config.log)?;
             for warning in config.warnings() {
                 tracing::warn!("{warning}");
             }
-            let sidecar = Sidecar::new(config);
+            let sidecar = Sidecar::new(config).log(&log);
             let sidecar = if upgrade { sidecar.upgrade() } else { sidecar };
-            sidecar.run_and_tell(tell)?;
+            let ran = sidecar.run_and_tell(tell);
+            log.flush();
+            ran?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check {
@@ -68,6 +71,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
             curl,
             json,
         } => {
+            log_to_stderr();
             let place = (config.as_deref(), admin.as_deref());
             let asked = (request.as_deref(), curl.as_deref());
             explaining::run(place, asked, json).or_else(|fault| {
@@ -76,7 +80,10 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
                 Ok(ExitCode::from(2))
             })
         }
-        Command::Keys { command } => manage::run(&command),
+        Command::Keys { command } => {
+            log_to_stderr();
+            manage::run(&command)
+        }
     }
 }
 
@@ -87,10 +94,9 @@ fn tell(address: &Address, admin: Option<&Address>) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// `RUST_LOG` chooses what is logged; pingora's own information is most often too much.
+/// What stores have to say to a command; `RUST_LOG` chooses how much of it is shown.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

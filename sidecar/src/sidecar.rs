@@ -18,6 +18,7 @@ use crate::config::{Address, Config};
 use crate::handover::Heritage;
 use crate::lifecycle::{Lifecycle, Order};
 use crate::listen::{self, Building, Failure, Listen, Manner, Role, Services};
+use crate::log::Log;
 use crate::newest::Newest;
 use crate::reload::{self, Reloading};
 use crate::socket::{Name, Socket};
@@ -36,6 +37,7 @@ pub struct Sidecar<L = Identity, M = Identity> {
     config: Config,
     sources: Sources,
     upgrade: bool,
+    log: Option<Log>,
     outer: L,
     inner: M,
 }
@@ -73,6 +75,7 @@ impl Sidecar {
                 entropy: SystemEntropy::shared(),
             },
             upgrade: false,
+            log: None,
             outer: Identity::new(),
             inner: Identity::new(),
         }
@@ -87,6 +90,7 @@ impl<L, M> Sidecar<L, M> {
             config: self.config,
             sources: self.sources,
             upgrade: self.upgrade,
+            log: self.log,
             outer: Stack::new(layer, self.outer),
             inner: self.inner,
         }
@@ -100,6 +104,7 @@ impl<L, M> Sidecar<L, M> {
             config: self.config,
             sources: self.sources,
             upgrade: self.upgrade,
+            log: self.log,
             outer: self.outer,
             inner: Stack::new(layer, self.inner),
         }
@@ -110,6 +115,13 @@ impl<L, M> Sidecar<L, M> {
     /// then brings its connections to their end.
     pub fn upgrade(mut self) -> Self {
         self.upgrade = true;
+        self
+    }
+
+    /// Writes a line for each request into this log, where the configuration asks for it, and
+    /// lets its level be changed. Without one nothing is written but what `tracing` is told.
+    pub fn log(mut self, log: &Log) -> Self {
+        self.log = Some(log.clone());
         self
     }
 
@@ -205,6 +217,10 @@ where
 
     fn bind(self, on_signals: bool) -> Result<Bound, StartError> {
         let life = Lifecycle::new(self.config.drain);
+        life.shown().configured(&self.config);
+        if let Some(log) = &self.log {
+            life.shown().write_to(log.clone());
+        }
         let failure = Arc::new(Mutex::new(None));
         let terms = Newest::new(Arc::new(Terms::new(&self.config)?));
         let admin_terms = Newest::new(Arc::new(Terms::of_admin(&self.config)));
@@ -280,7 +296,7 @@ where
         // Without a handler the signal would end the process.
         let hangups = if on_signals { reload::hangups() } else { None };
         terms.get().watch(life.gauges());
-        let parts = Parts::open(&self.config, &self.sources, life.metrics()).await?;
+        let parts = Parts::open(&self.config, &self.sources, life.shown()).await?;
         let stack = Newest::new(parts.stack((&self.outer, &self.inner)));
         let parts = Newest::new(parts);
         stack::show(&parts, &self.config, &life);

@@ -17,10 +17,12 @@ use crate::explain::Explainer;
 use crate::gauges::Gauges;
 use crate::guard::{Guard, GuardLayer};
 use crate::lifecycle::Lifecycle;
+use crate::log::Log;
 use crate::newest::Newest;
 use crate::reload::difference::Difference;
+use crate::shown::Shown;
 use crate::start::StartError;
-use crate::telemetry::{Metrics, Observe, ObserveLayer};
+use crate::telemetry::{Access, Metrics, Observe, ObserveLayer};
 use crate::upstream::Upstream;
 
 /// What proxies, and tells the service who is calling.
@@ -47,6 +49,8 @@ pub(crate) struct Parts {
     api: ApiLayer<Store, StoreKeyring>,
     guard: GuardLayer,
     metrics: Metrics,
+    /// None where no line is written for a request.
+    access: Option<Access>,
 }
 
 // === impl Parts ===
@@ -56,8 +60,9 @@ impl Parts {
     pub(crate) async fn open(
         config: &Config,
         sources: &Sources,
-        metrics: &Metrics,
+        shown: &Shown,
     ) -> Result<Self, StartError> {
+        let metrics = shown.metrics();
         let upstream = Upstream::new(config).await?;
         let store = store(config, sources).await?;
         let keys = keyring(config, &store, sources)?;
@@ -79,6 +84,7 @@ impl Parts {
             api,
             guard: GuardLayer::new(config, Arc::clone(&sources.clock)),
             metrics: metrics.clone(),
+            access: access(config, sources, shown.log()),
         })
     }
 
@@ -103,6 +109,7 @@ impl Parts {
             api,
             guard: self.guard.renewed(config, difference, clock),
             metrics: self.metrics.clone(),
+            access: self.access.clone(),
         })
     }
 
@@ -114,7 +121,7 @@ impl Parts {
     {
         let proxy = self.assertion.layer(self.upstream.clone());
         let stack = outer.layer(self.guard.layer(self.api.layer(inner.layer(proxy))));
-        ObserveLayer::new(self.metrics.clone()).layer(stack)
+        ObserveLayer::new(self.metrics.clone(), self.access.clone()).layer(stack)
     }
 }
 
@@ -135,6 +142,12 @@ pub(crate) fn show(parts: &Newest<Parts>, config: &Config, life: &Lifecycle) {
         }
     });
     gauges(parts, life.gauges());
+}
+
+fn access(config: &Config, sources: &Sources, log: Option<&Log>) -> Option<Access> {
+    let lines = log?.access.clone()?;
+    let clock = Arc::clone(&sources.clock);
+    Some(Access::new(lines, config.log.format, clock))
 }
 
 /// Opens the store, which goes by a clock of its own where several processes share it.

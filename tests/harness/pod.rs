@@ -2,9 +2,10 @@
 //! origin.
 
 use std::fs;
+use std::io::BufReader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -132,26 +133,19 @@ impl Pod {
         fs::write(self.config(), text).expect("the folder is ours");
     }
 
+    /// Starts a sidecar with this command, and gives what it writes to its standard output.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_talking(&self, mut command: Command) -> (Edge, BufReader<ChildStdout>) {
+        let (process, line, output) = Process::talking(&mut command);
+        (ready(process, &line).await, output)
+    }
+
     async fn started(&self, mut command: Command) -> Edge {
         let (process, line) = Process::announced(command.stderr(Stdio::inherit()));
-        let said: Value = serde_json::from_str(&line).expect("it says where it listens");
-        let address = |name: &str| -> SocketAddr {
-            let address = said[name].as_str().and_then(|text| text.parse().ok());
-            address.expect("it listens on the loopback")
-        };
-        let edge = Edge {
-            address: address("listening"),
-            admin: address("admin"),
-            process,
-        };
-        let ready = async {
-            while !is_ready(edge.admin).await {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, ready).await;
-        waited.expect("a sidecar is ready soon");
-        edge
+        ready(process, &line).await
     }
 }
 
@@ -222,4 +216,26 @@ impl Edge {
 async fn is_ready(admin: SocketAddr) -> bool {
     let mut wire = Wire::connect(admin).await;
     wire.exchange(&Draft::get("/readyz")).await.status == 200
+}
+
+/// Waits until a process is ready that has said where it listens.
+async fn ready(process: Process, line: &str) -> Edge {
+    let said: Value = serde_json::from_str(line).expect("it says where it listens");
+    let address = |name: &str| -> SocketAddr {
+        let address = said[name].as_str().and_then(|text| text.parse().ok());
+        address.expect("it listens on the loopback")
+    };
+    let edge = Edge {
+        address: address("listening"),
+        admin: address("admin"),
+        process,
+    };
+    let ready = async {
+        while !is_ready(edge.admin).await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, ready).await;
+    waited.expect("a sidecar is ready soon");
+    edge
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// A process that is killed when the test is over.
@@ -58,15 +58,27 @@ impl Process {
     /// Where the process cannot be started, or ends without a word.
     #[must_use]
     pub fn announced(command: &mut Command) -> (Self, String) {
+        let (process, line, _output) = Self::talking(command);
+        (process, line)
+    }
+
+    /// The same, and gives what it goes on to print.
+    ///
+    /// # Panics
+    ///
+    /// As [`announced`](Self::announced).
+    #[must_use]
+    pub fn talking(command: &mut Command) -> (Self, String, BufReader<ChildStdout>) {
         let mut process = Self::start(command.stdout(Stdio::piped()));
         let output = process.child.stdout.take().expect("it is piped");
         let mut line = String::new();
-        let read = BufReader::new(output).read_line(&mut line);
+        let mut output = BufReader::new(output);
+        let read = output.read_line(&mut line);
         assert!(
             read.is_ok_and(|length| length > 0),
             "it ended without a word"
         );
-        (process, line)
+        (process, line, output)
     }
 
     /// The process's id.

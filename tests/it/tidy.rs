@@ -394,7 +394,7 @@ const DECISIONS: [&str; 27] = [
 ];
 
 /// Types whose contents must not be seen in a log.
-const SECRETS: [(&str, &str); 12] = [
+const SECRETS: [(&str, &str); 13] = [
     ("middleware/src/api_key/digest.rs", "Digest"),
     ("middleware/src/api_key/digest.rs", "Pepper"),
     ("middleware/src/api_key/key.rs", "ApiKey"),
@@ -405,6 +405,7 @@ const SECRETS: [(&str, &str); 12] = [
     ("middleware/src/postgres/connection.rs", "Connections"),
     ("service/src/config/mod.rs", "Secret"),
     ("sidecar/src/config/identity.rs", "Identity"),
+    ("sidecar/src/config/store.rs", "Store"),
     ("sidecar/src/keys/create.rs", "Minted"),
     ("sidecar/src/tls.rs", "Fresh"),
 ];

@@ -1,10 +1,23 @@
 //! Health, readiness and metrics, on a listener of their own that outlives the drain; on a
-//! Unix socket key records too, where they are in the store, what would become of a request,
-//! and the order to drain.
+//! Unix socket, where nobody but the owner of the process comes, everything else.
+//!
+//! | request | answer | where |
+//! |---|---|---|
+//! | `GET /healthz` | 200 as long as the process answers at all | everywhere |
+//! | `GET /readyz` | 200, or 503 with the reason, in JSON | everywhere |
+//! | `GET /metrics` | the metrics, in the text format of Prometheus | everywhere |
+//! | `GET /v1/config` | the configuration in force, without its secrets | socket |
+//! | `GET /v1/stores` | how the stores are, in JSON | socket |
+//! | `GET`, `PUT /v1/log-level` | which diagnostics are written | socket |
+//! | `/v1/keys` | key records, where they are in the store | socket |
+//! | `POST /v1/explain` | what would become of a request | socket |
+//! | `POST /v1/drain` | 202: the end begins | socket |
 
 mod drain;
 mod explain;
 mod keys;
+mod log_level;
+mod state;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -83,22 +96,12 @@ impl Admin {
         }
         let mut answer = match path {
             "/healthz" => text("ok\n"),
-            "/readyz" => self.readiness(),
+            "/readyz" => state::readiness(&self.life),
             _ => self.metrics(),
         };
         let fresh = HeaderValue::from_static("no-store");
         answer.headers_mut().insert(CACHE_CONTROL, fresh);
         answer
-    }
-
-    /// Ready means: stores and keys have been read, and the end has not begun.
-    fn readiness(&self) -> Answer {
-        match self.life.stage() {
-            Stage::Ready => text("ready\n"),
-            Stage::Starting | Stage::Lagging | Stage::Draining => {
-                ApiError::upstream_unavailable().into_response()
-            }
-        }
     }
 
     fn metrics(&self) -> Answer {
@@ -127,17 +130,19 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let admin = self.clone();
         Box::pin(async move {
-            let path = request.uri().path();
-            let keys = admin.life.keys().filter(|_| admin.is_private);
-            if admin.is_private && path == drain::PATH {
-                return Ok(drain::answer(&admin.life, request.method()));
+            let (life, path) = (&admin.life, request.uri().path());
+            if !admin.is_private {
+                return Ok(admin.answer(request.method(), path));
             }
-            if admin.is_private && path == explain::PATH {
-                return Ok(explain::answer(&admin.life, request).await);
-            }
-            Ok(match keys {
-                Some(keys) if path.starts_with(keys::PATH) => keys::answer(keys, request).await,
-                _ => admin.answer(request.method(), path),
+            Ok(match (path, life.keys()) {
+                (drain::PATH, _) => drain::answer(life, request.method()),
+                (explain::PATH, _) => explain::answer(life, request).await,
+                (log_level::PATH, _) => log_level::answer(life.shown().log(), request).await,
+                (state::CONFIG | state::STORES, _) => state::answer(life, request.method(), path),
+                (path, Some(keys)) if path.starts_with(keys::PATH) => {
+                    keys::answer(keys, request).await
+                }
+                (path, _) => admin.answer(request.method(), path),
             })
         })
     }
@@ -218,6 +223,9 @@ mod tests {
             (Method::GET, "/v1/keys", 404),
             (Method::POST, "/v1/drain", 404),
             (Method::POST, "/v1/explain", 404),
+            (Method::GET, "/v1/config", 404),
+            (Method::GET, "/v1/stores", 404),
+            (Method::PUT, "/v1/log-level", 404),
         ] {
             let status = admin.answer(&method, path).status().as_u16();
             assert_eq!(status, want, "{method} {path}");

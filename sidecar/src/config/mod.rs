@@ -50,6 +50,7 @@ mod health;
 mod identity;
 mod keys;
 mod limits;
+mod log;
 mod louder;
 mod proxies;
 mod reading;
@@ -78,6 +79,7 @@ pub use self::health::Health;
 pub use self::identity::Identity;
 pub use self::keys::{KeySource, Keys};
 pub use self::limits::Limits;
+pub use self::log::{Log, LogFormat, LogLevel};
 pub use self::louder::Louder;
 pub use self::proxies::{Proxies, TrustedField};
 use self::reading::Reading;
@@ -151,6 +153,8 @@ pub struct Config {
     pub shedding: Shedding,
     /// `[drain]`
     pub drain: Drain,
+    /// `[log]`
+    pub log: Log,
     /// `[[route]]`, in the order of the file.
     pub routes: Vec<Route>,
     /// Where it came from, to be read anew.
@@ -299,6 +303,7 @@ impl Config {
             }),
             shedding: top.within("shedding", "[shedding]", Shedding::parse),
             drain: top.within("drain", "[drain]", Drain::parse),
+            log: top.within("log", "[log]", Log::parse),
             routes: routes(top),
             // Last, so that everything else has been judged where one of them is missing.
             listen: listen?,

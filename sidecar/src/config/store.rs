@@ -1,5 +1,6 @@
 //! `store`: where counters and records are kept.
 
+use std::fmt;
 use std::path::Path;
 
 use super::entry::Entry;
@@ -11,7 +12,7 @@ use super::error::{Fault, Place};
 /// `file:PATH?cache=32MB` keeps more in memory than the usual 16 MB; `redis://HOST` and
 /// its kin, or `postgres://HOST/DATABASE`, which several share; or `memory:`, which ends with
 /// the process, and with it what protects a repeated request from being executed twice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Store {
     /// The address, in which a file is named from the folder of the configuration.
     pub address: String,
@@ -49,6 +50,31 @@ impl Store {
     }
 }
 
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("address", &open(&self.address))
+            .field("place", &self.place)
+            .finish()
+    }
+}
+
+/// The address without what may be a secret: who connects, and options.
+fn open(address: &str) -> String {
+    let (address, options) = address.split_once('?').unwrap_or((address, ""));
+    let mut shown = match address.split_once("://") {
+        Some((kind, rest)) => match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{kind}://…@{host}"),
+            None => address.to_owned(),
+        },
+        None => address.to_owned(),
+    };
+    if !options.is_empty() {
+        shown.push_str("?…");
+    }
+    shown
+}
+
 /// The address, in which a file is named from this folder.
 fn placed(address: &str, folder: &Path) -> String {
     match address.strip_prefix(FILE) {
@@ -64,3 +90,23 @@ const FILE: &str = "file:";
 
 /// Its name says whose it is.
 const DEFAULT: &str = "vestibule.redb";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_where_a_store_is_and_no_secret() {
+        for (address, want) in [
+            ("memory:", "memory:"),
+            ("redis://host:1/0", "redis://host:1/0"),
+            ("rediss://user:canary@host:1", "rediss://…@host:1"),
+            ("redis://:can@ary@host", "redis://…@host"),
+            ("postgres://host/db?password=canary", "postgres://host/db?…"),
+        ] {
+            assert_eq!(open(address), want, "{address}");
+            let store = Store::named(address, Path::new("c.toml"));
+            assert!(!format!("{store:?}").contains("canary"), "{address}");
+        }
+    }
+}

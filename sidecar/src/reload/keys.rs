@@ -185,6 +185,10 @@ pub(super) const KEYS: &[Key] = &[
     live("shedding.wait", |config| shown(config.shedding.wait)),
     live("drain.lag", |config| shown(config.drain.lag)),
     live("drain.max", |config| shown(config.drain.max)),
+    // Who writes the log has begun.
+    fixed("log.format", |config| format!("{:?}", config.log.format)),
+    fixed("log.access", |config| config.log.access.to_string()),
+    live("log.level", |config| format!("{:?}", config.log.level)),
     Key {
         name: "route",
         is_live: true,

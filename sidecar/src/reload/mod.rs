@@ -127,6 +127,12 @@ where
         self.terms.put(Arc::new(terms));
         self.admin_terms.put(Arc::new(admin));
         self.life.drain_as(new.drain);
+        self.life.shown().configured(&new);
+        if difference.touches(&["log.level"])
+            && let Some(log) = self.life.shown().log()
+        {
+            log.set_level(&new.log.level);
+        }
         self.config = new;
         Ok(difference)
     }

@@ -128,10 +128,9 @@ impl Metrics {
     }
 
     /// A request has ended, one way or another.
-    pub(super) fn ended(&self, passage: &Passage, ending: Ending) {
+    pub(super) fn ended(&self, passage: &Passage, decisions: &Decisions, ending: Ending) {
         let counted = &self.0;
         counted.in_flight.dec();
-        let decisions = passage.decisions();
         let route = decisions.route.clone();
         let route = route.unwrap_or_else(|| UNMATCHED.into());
         let requests = RequestLabels {
@@ -158,7 +157,7 @@ impl Metrics {
             let code = code.name();
             counted.refusals.get_or_create(&CodeLabels { code }).inc();
         }
-        counted.decided.note(&decisions);
+        counted.decided.note(decisions);
     }
 
     /// Writes everything in the text format of Prometheus.

@@ -4,10 +4,14 @@
 //! has been given away, and tells what the layers decided about it and what the service
 //! behind did. Nothing here makes a request wait.
 
+mod access;
+mod lines;
 mod metrics;
 mod observe;
 mod passage;
 
+pub(crate) use self::access::Access;
+pub(crate) use self::lines::Lines;
 pub(crate) use self::metrics::Metrics;
 pub(crate) use self::observe::ObserveLayer;
 pub use self::observe::{Observe, ObserveFuture, Observed};

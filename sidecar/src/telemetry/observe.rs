@@ -12,20 +12,21 @@ use tower_layer::Layer;
 use tower_service::Service;
 use vestibule::ApiError;
 
+use super::access::Access;
 use super::metrics::Metrics;
 use super::passage::{Ending, Passage};
 
 /// Layer that applies [`Observe`].
 #[derive(Clone, Debug)]
 pub(crate) struct ObserveLayer {
-    metrics: Metrics,
+    sinks: Sinks,
 }
 
 /// Middleware that counts each request, with what was decided about it.
 #[derive(Clone, Debug)]
 pub struct Observe<S> {
     inner: S,
-    metrics: Metrics,
+    sinks: Sinks,
 }
 
 pin_project! {
@@ -56,19 +57,28 @@ pin_project! {
     }
 }
 
+/// Who is told of a request that is over.
+#[derive(Clone, Debug)]
+struct Sinks {
+    metrics: Metrics,
+    /// None where no line is written for it.
+    access: Option<Access>,
+}
+
 /// A request that is under way. It is told of when this is dropped, however that comes.
 #[derive(Debug)]
 struct Open {
     passage: Passage,
     ending: Ending,
-    metrics: Metrics,
+    sinks: Sinks,
 }
 
 // === impl ObserveLayer ===
 
 impl ObserveLayer {
-    pub(crate) const fn new(metrics: Metrics) -> Self {
-        Self { metrics }
+    pub(crate) const fn new(metrics: Metrics, access: Option<Access>) -> Self {
+        let sinks = Sinks { metrics, access };
+        Self { sinks }
     }
 }
 
@@ -78,7 +88,7 @@ impl<S> Layer<S> for ObserveLayer {
     fn layer(&self, inner: S) -> Observe<S> {
         Observe {
             inner,
-            metrics: self.metrics.clone(),
+            sinks: self.sinks.clone(),
         }
     }
 }
@@ -101,11 +111,11 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let passage = Passage::begin(&mut request);
-        self.metrics.began();
+        self.sinks.metrics.began();
         let open = Open {
             passage,
             ending: Ending::default(),
-            metrics: self.metrics.clone(),
+            sinks: self.sinks.clone(),
         };
         ObserveFuture {
             inner: self.inner.call(request),
@@ -180,6 +190,11 @@ impl<B: Body> Body for Observed<B> {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.metrics.ended(&self.passage, self.ending);
+        let decisions = self.passage.decisions();
+        let Sinks { metrics, access } = &self.sinks;
+        metrics.ended(&self.passage, &decisions, self.ending);
+        if let Some(access) = access {
+            access.ended(&self.passage, &decisions, self.ending);
+        }
     }
 }

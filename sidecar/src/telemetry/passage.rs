@@ -1,13 +1,16 @@
 //! One request on its way: what it is, and what is noted of it.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
 use tokio::time::Instant;
 use vestibule::telemetry::{Decisions, Observer};
+
+use crate::forwarded::ClientAddress;
 
 /// One request, in its extensions. Clones are one.
 #[derive(Clone, Debug)]
@@ -17,6 +20,9 @@ pub(crate) struct Passage(Arc<Facts>);
 struct Facts {
     began: Instant,
     method: Method,
+    uri: Uri,
+    version: Version,
+    client: Option<IpAddr>,
     /// Of the body, where it was said.
     declared: Option<u64>,
     /// Of the body, as far as it went to the service.
@@ -59,9 +65,13 @@ impl Passage {
     /// A request whose head has been read, and of which the layers will tell.
     pub(crate) fn begin<B: Body>(request: &mut Request<B>) -> Self {
         let observer = Observer::new();
+        let client: Option<&ClientAddress> = request.extensions().get();
         let facts = Facts {
             began: Instant::now(),
             method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            client: client.and_then(|client| client.address),
             declared: request.body().size_hint().exact(),
             received: AtomicU64::new(0),
             upstream: Mutex::new(None),
@@ -94,6 +104,19 @@ impl Passage {
 
     pub(crate) fn method(&self) -> &Method {
         &self.0.method
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.0.uri
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.0.version
+    }
+
+    /// Who is calling.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.0.client
     }
 
     /// What became of it at the service; none where it never got there.

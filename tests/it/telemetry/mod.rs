@@ -5,5 +5,7 @@
     reason = "what goes wrong in a helper fails the test that called it"
 )]
 
+mod access;
+mod admin;
 mod metrics;
 mod prometheus;

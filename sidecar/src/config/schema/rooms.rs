@@ -1,7 +1,7 @@
 //! Every table of the configuration, and the keys at its top.
 
 use super::super::{
-    Drain, Health, Identity, Keys, Limits, Route, Shedding, Timeouts, Tls, UpstreamTls,
+    Drain, Health, Identity, Keys, Limits, Log, Route, Shedding, Timeouts, Tls, UpstreamTls,
 };
 use super::{Kind, Room, Row};
 
@@ -50,6 +50,11 @@ pub(super) const ROOMS: &[Room] = &[
         Shedding::ROWS,
     ),
     Room::one("drain", "How the process ends on SIGTERM.", Drain::ROWS),
+    Room::one(
+        "log",
+        "What is written about the process and its requests, and how.",
+        Log::ROWS,
+    ),
     Room::many(
         "route",
         "What is asked of the requests to one path. What matches none is authenticated, then answered 404.",
