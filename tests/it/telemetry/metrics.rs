@@ -6,6 +6,12 @@ use harness::{Draft, Edge, Pod};
 pub(super) async fn busy() -> (Pod, Edge) {
     let pod = Pod::new("store = \"file:store.redb\"").await;
     let edge = pod.start().await;
+    requests(&edge).await;
+    (pod, edge)
+}
+
+/// One request of each kind.
+pub(super) async fn requests(edge: &Edge) {
     let charge = || Draft::post("/v1/charges").key("full").idempotency_key("k");
     for draft in [
         Draft::get("/v1/charges/1").key("full"),
@@ -26,7 +32,6 @@ pub(super) async fn busy() -> (Pod, Edge) {
     ] {
         edge.send(&draft).await;
     }
-    (pod, edge)
 }
 
 #[tokio::test]

@@ -1,9 +1,20 @@
-//! What a real Prometheus, and the tool that comes with it, say to what a sidecar shows.
+//! What a real Prometheus, and the tool that comes with it, say to what a sidecar shows; and
+//! whether the dashboard and the alerts that are shipped ask for what it shows.
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use super::metrics::busy;
+use harness::process::Process;
+use harness::{Draft, PATIENCE, Wire};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::metrics::{busy, requests};
 
 #[tokio::test]
 async fn promtool_finds_nothing_to_say_about_the_metrics() {
@@ -13,6 +24,167 @@ async fn promtool_finds_nothing_to_say_about_the_metrics() {
     // It says something where there is something to say.
     let (is_good, said) = lint("# TYPE no_help counter\nno_help 1\n");
     assert!(!is_good && said.contains("no_help"), "{said}");
+}
+
+#[test]
+fn the_alerts_wake_whom_their_tests_say() {
+    for arguments in [
+        ["check", "rules", "alerts.yaml"],
+        ["test", "rules", "alerts_test.yaml"],
+    ] {
+        let mut promtool = Command::new("promtool");
+        let output = promtool
+            .args(arguments)
+            .current_dir(folder())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let tests = shipped("alerts_test.yaml");
+    let runbook = shipped("README.md");
+    let alerts = shipped("alerts.yaml");
+    let names = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let names: Vec<&str> = names.collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let tested = tests.matches(&format!("alertname: {name}")).count();
+        assert!(
+            tested >= 2,
+            "{name} is not seen both to wake and not to wake"
+        );
+        assert!(
+            runbook.contains(&format!("| {name} |")),
+            "{name} is not in the runbook"
+        );
+    }
+}
+
+#[tokio::test]
+async fn dashboard_and_alerts_ask_for_what_a_sidecar_shows_and_a_prometheus_answers() {
+    let (_pod, edge) = busy().await;
+    let text = edge.metrics().await;
+    let queries = queries();
+    assert!(queries.len() > 20, "{queries:?}");
+    let asked = queries
+        .iter()
+        .map(String::as_str)
+        .chain([&*shipped("alerts.yaml")])
+        .flat_map(names)
+        .collect::<BTreeSet<String>>();
+    for name in &asked {
+        // It is there where connections are encrypted.
+        let is_shown = name == CERTIFICATE || text.contains(&format!("# TYPE {name} "));
+        assert!(is_shown, "{name} is not shown");
+    }
+    let prometheus = Prometheus::start(edge.admin()).await;
+    let deadline = Instant::now() + PATIENCE;
+    let mut left: Vec<&String> = queries
+        .iter()
+        .filter(|query| !query.contains(CERTIFICATE))
+        .collect();
+    while !left.is_empty() {
+        assert!(Instant::now() < deadline, "without an answer: {left:?}");
+        requests(&edge).await;
+        tokio::time::sleep(SCRAPED).await;
+        let mut unanswered = Vec::new();
+        for query in left {
+            if !prometheus.answers(query).await {
+                unanswered.push(query);
+            }
+        }
+        left = unanswered;
+    }
+}
+
+/// A Prometheus that scrapes one sidecar, until it is dropped.
+struct Prometheus {
+    address: SocketAddr,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Prometheus {
+    async fn start(target: SocketAddr) -> Self {
+        let folder = TempDir::new().unwrap();
+        let config = folder.path().join("prometheus.yml");
+        let text = format!(
+            "global: {{scrape_interval: 250ms}}\nscrape_configs: [{{job_name: sidecar, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                folder.path().join("data").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let process = Process::start(&mut command);
+        let listening = async {
+            while tokio::net::TcpStream::connect(address).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, listening).await.unwrap();
+        Self {
+            address,
+            _process: process,
+            _folder: folder,
+        }
+    }
+
+    /// Whether it has an answer to a query, which must be one.
+    async fn answers(&self, query: &str) -> bool {
+        let target = format!("/api/v1/query?query={}", escaped(query));
+        let mut wire = Wire::connect(self.address).await;
+        let answer = wire.exchange(&Draft::get(&target)).await;
+        if answer.status == 503 {
+            return false;
+        }
+        let answer: Value = answer.json();
+        assert_eq!(answer["status"], "success", "{query}: {answer}");
+        let found = answer["data"]["result"].as_array();
+        found.is_some_and(|found| !found.is_empty())
+    }
+}
+
+/// The queries of the dashboard, as its variables are chosen at first.
+fn queries() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&shipped("grafana-dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten();
+    let queries = targets.map(|target| target["expr"].as_str().unwrap());
+    let chosen = queries.map(|query| {
+        query
+            .replace("$__rate_interval", "5s")
+            .replace("$instance", ".*")
+    });
+    chosen.collect()
+}
+
+/// The metrics of this house that a text names.
+fn names(text: &str) -> impl Iterator<Item = String> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let ours = words.filter(|word| word.starts_with("vestibule_"));
+    ours.map(|word| word.strip_suffix("_bucket").unwrap_or(word).to_owned())
+}
+
+fn escaped(text: &str) -> String {
+    let escape = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escape).collect()
 }
 
 fn lint(text: &str) -> (bool, String) {
@@ -28,3 +200,16 @@ fn lint(text: &str) -> (bool, String) {
     let said = String::from_utf8(said).unwrap();
     (output.status.success(), said)
 }
+
+fn shipped(name: &str) -> String {
+    std::fs::read_to_string(folder().join(name)).unwrap()
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes")
+}
+
+const CERTIFICATE: &str = "vestibule_certificate_expiry_timestamp_seconds";
+
+/// Long enough for two scrapes.
+const SCRAPED: Duration = Duration::from_millis(600);
