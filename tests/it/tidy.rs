@@ -163,7 +163,8 @@ fn a_file_says_first_what_it_is_for() {
 #[test]
 fn a_file_is_at_most_400_lines_long() {
     for file in everywhere().filter(|file| !file.is_a_test()) {
-        let lines = file.without_tests().count();
+        let lines = file.without_tests();
+        let lines = lines.filter(|line| *line != "#[cfg(test)]").count();
         assert!(
             lines <= 400,
             "{} has {lines} lines without its tests",
@@ -224,7 +225,14 @@ impl File {
 
     /// Its lines up to its own tests.
     fn without_tests(&self) -> impl Iterator<Item = &str> {
-        self.text.lines().take_while(|line| *line != "#[cfg(test)]")
+        let mut lines = self.text.lines().peekable();
+        // A module that has a file of its own may be named anywhere.
+        let written_out = |line: &&str| line.contains("mod ") && line.ends_with(" {");
+        std::iter::from_fn(move || {
+            let line = lines.next()?;
+            let is_end = line == "#[cfg(test)]" && lines.peek().is_some_and(written_out);
+            (!is_end).then_some(line)
+        })
     }
 
     /// Its lines that are no comment, with their numbers; tests are left out.

@@ -6,6 +6,8 @@
 //! them. Where two steps race, the store's own time and its unique constraints decide.
 
 mod database;
+mod error;
+mod operator;
 mod postgres;
 mod schema;
 mod sql;
@@ -14,7 +16,6 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,10 @@ use vestibule::clock::Timestamp;
 use vestibule::{Claim, Fingerprint};
 
 pub use self::database::{Address, Database};
+pub use self::error::StoreError;
+pub use self::operator::{Attempt, Entry, Filter, ImportedWindow, Operator, Steered};
 use crate::cloud_api::TokenKey;
-use crate::delivery::{Departure, Ended, Hold, Lines, Update};
+use crate::delivery::{Departure, Ended, Lines, Update};
 use crate::message::{Content, Message, MessageId, Policy, State};
 use crate::metrics::Metrics;
 use crate::recipient::PhoneNumber;
@@ -124,44 +127,6 @@ pub trait Upkeep: Clone + Send + Sync + 'static {
 
     /// Drops a part of what has outlived its use; returns how many rows.
     fn sweep(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
-}
-
-/// What an operator asks for.
-pub trait Operator: Clone + Send + Sync + 'static {
-    /// The newest messages that match.
-    fn list(&self, filter: Filter) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
-
-    /// The attempts at a message, first to last.
-    fn attempts(
-        &self,
-        id: MessageId,
-    ) -> impl Future<Output = Result<Vec<Attempt>, StoreError>> + Send;
-
-    /// Puts a message that has failed into the queue again; one of which nobody knows
-    /// whether it was sent only where twice is better than never.
-    fn retry(
-        &self,
-        id: MessageId,
-        even_twice: bool,
-    ) -> impl Future<Output = Result<Steered, StoreError>> + Send;
-
-    /// Takes a message that waits out of the queue.
-    fn cancel(&self, id: MessageId) -> impl Future<Output = Result<Steered, StoreError>> + Send;
-
-    /// Opens windows as another system knew them; returns how many.
-    fn import(
-        &self,
-        windows: Vec<ImportedWindow>,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
-
-    /// What is held, and why.
-    fn holds(&self) -> impl Future<Output = Result<Vec<Hold>, StoreError>> + Send;
-
-    /// Lifts one hold, or all of them; returns how many.
-    fn release(
-        &self,
-        scope: Option<Box<str>>,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
 /// By which rules a store takes, keeps and forgets.
@@ -325,101 +290,6 @@ pub struct Change {
     pub traceparent: Option<Box<str>>,
 }
 
-/// Which messages an operator asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only this one.
-    pub id: Option<MessageId>,
-    /// Only those in this state.
-    pub state: Option<State>,
-    /// Only what this request caused.
-    pub correlation_id: Option<Box<str>>,
-    /// Only those to this number.
-    pub to: Option<Box<str>>,
-    /// At most so many.
-    pub max: u32,
-}
-
-/// A message as an operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// What its owner sees.
-    pub message: Message,
-    /// Meta's id of the number that sends.
-    pub phone_number_id: Box<str>,
-    /// The request that caused it.
-    pub correlation_id: Box<str>,
-    /// The trace of that request.
-    pub traceparent: Option<Box<str>>,
-    /// What becomes of it when nobody can tell whether it was sent.
-    pub policy: Policy,
-    /// How many attempts there were.
-    pub attempts: u32,
-    /// How often Meta has put it off.
-    pub refusals: u32,
-    /// When it is due, while it waits.
-    pub not_before: Option<Timestamp>,
-    /// When it is not worth sending any more.
-    pub expires_at: Timestamp,
-    /// When its text and its recipient were dropped.
-    pub purged_at: Option<Timestamp>,
-}
-
-/// One attempt at a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// Its number, from 1.
-    pub n: u32,
-    /// When it was recorded.
-    pub started_at: Timestamp,
-    /// When its outcome was known.
-    pub ended_at: Option<Timestamp>,
-    /// Its outcome in one word.
-    pub outcome: Option<Box<str>>,
-    /// Meta's code.
-    pub code: Option<u32>,
-    /// The status of Meta's answer.
-    pub http_status: Option<u16>,
-    /// What Meta's support asks for.
-    pub fbtrace_id: Option<Box<str>>,
-}
-
-/// What became of an operator's wish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Steered {
-    /// It is done.
-    Done,
-    /// Its text is gone, so it cannot be sent.
-    Purged,
-    /// The message is in a state in which that is not done.
-    Refused(State),
-    /// There is no such message.
-    Unknown,
-}
-
-/// A window as another system knew it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ImportedWindow {
-    /// Meta's id of the number.
-    pub phone_number_id: Box<str>,
-    /// The digits of the customer's number.
-    pub phone: Option<Box<str>>,
-    /// Meta's id of the customer.
-    pub user_id: Option<Box<str>>,
-    /// When the customer last wrote.
-    pub opened_at: Timestamp,
-}
-
-/// Why a step was not taken.
-#[derive(Debug, thiserror::Error)]
-#[error("{step}")]
-pub struct StoreError {
-    step: &'static str,
-    is_overload: bool,
-    #[source]
-    cause: Option<Box<dyn Error + Send + Sync>>,
-}
-
 // === impl Once ===
 
 impl std::fmt::Debug for Once {
@@ -469,17 +339,6 @@ impl Applied {
     }
 }
 
-// === impl ImportedWindow ===
-
-impl std::fmt::Debug for ImportedWindow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ImportedWindow")
-            .field("phone_number_id", &self.phone_number_id)
-            .field("opened_at", &self.opened_at)
-            .finish_non_exhaustive()
-    }
-}
-
 // === impl Webhook ===
 
 impl std::fmt::Debug for Webhook {
@@ -488,53 +347,5 @@ impl std::fmt::Debug for Webhook {
             .field("seq", &self.seq)
             .field("received_at", &self.received_at)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl StoreError ===
-
-impl StoreError {
-    /// A step failed for this reason.
-    pub fn failed(step: &'static str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            step,
-            is_overload: false,
-            cause: Some(cause.into()),
-        }
-    }
-
-    /// There is no room for another step.
-    pub const fn overloaded(step: &'static str) -> Self {
-        Self {
-            step,
-            is_overload: true,
-            cause: None,
-        }
-    }
-
-    /// A step failed together with others, for this reason.
-    fn shared(step: &'static str, cause: &Arc<Self>) -> Self {
-        Self {
-            step,
-            is_overload: cause.is_overload,
-            cause: Some(Arc::clone(cause).into()),
-        }
-    }
-
-    /// Whether a statement was refused, so that the step has changed nothing.
-    fn is_refusal(&self) -> bool {
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            if matches!(error.downcast_ref(), Some(sqlx::Error::Database(_))) {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
-    }
-
-    /// Whether the step may succeed as soon as others are done.
-    pub const fn is_overload(&self) -> bool {
-        self.is_overload
     }
 }
