@@ -101,6 +101,8 @@ async fn kill_under_load(pod: &Pod, round: usize, ledger: &mut Ledger) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 wire.send(&request(number).to_bytes()).await;
                 match wire.answer(false).await {
+                    // A disk that is late; nothing was executed.
+                    Answer::Reply(reply) if reply.verdict() == LATE => continue,
                     Answer::Reply(reply) if reply.is_whole => replies.push((number, reply)),
                     _ => return (replies, number),
                 }
@@ -153,6 +155,7 @@ const CLIENTS: usize = 8;
 const ANSWERED: usize = 100;
 const HELD: usize = 3;
 const UNKNOWN: &str = "409 idempotency_outcome_unknown";
+const LATE: &str = "503 idempotency_store_unavailable";
 
 /// More than a lease lasts.
 const LEASE: Duration = Duration::from_secs(11);

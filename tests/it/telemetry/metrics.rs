@@ -4,7 +4,8 @@ use harness::{Draft, Edge, Pod};
 
 /// The pod of the tests, after one request of each kind.
 pub(super) async fn busy() -> (Pod, Edge) {
-    let pod = Pod::new("store = \"file:store.redb\"").await;
+    // No disk, which may be late and then has its own words.
+    let pod = Pod::new("store = \"memory:\"").await;
     let edge = pod.start().await;
     requests(&edge).await;
     (pod, edge)
