@@ -22,7 +22,7 @@ use crate::newest::Newest;
 use crate::reload::difference::Difference;
 use crate::shown::Shown;
 use crate::start::StartError;
-use crate::telemetry::{Access, Metrics, Observe, ObserveLayer};
+use crate::telemetry::{Access, Metrics, Observe, ObserveLayer, Traces};
 use crate::upstream::Upstream;
 
 /// What proxies, and tells the service who is calling.
@@ -51,6 +51,8 @@ pub(crate) struct Parts {
     metrics: Metrics,
     /// None where no line is written for a request.
     access: Option<Access>,
+    /// None where no spans are made.
+    traces: Option<Traces>,
 }
 
 // === impl Parts ===
@@ -85,6 +87,7 @@ impl Parts {
             guard: GuardLayer::new(config, Arc::clone(&sources.clock)),
             metrics: metrics.clone(),
             access: access(config, sources, shown.log()),
+            traces: traces(config)?,
         })
     }
 
@@ -110,6 +113,7 @@ impl Parts {
             guard: self.guard.renewed(config, difference, clock),
             metrics: self.metrics.clone(),
             access: self.access.clone(),
+            traces: self.traces.clone(),
         })
     }
 
@@ -121,7 +125,8 @@ impl Parts {
     {
         let proxy = self.assertion.layer(self.upstream.clone());
         let stack = outer.layer(self.guard.layer(self.api.layer(inner.layer(proxy))));
-        ObserveLayer::new(self.metrics.clone(), self.access.clone()).layer(stack)
+        let (access, traces) = (self.access.clone(), self.traces.clone());
+        ObserveLayer::new(self.metrics.clone(), access, traces).layer(stack)
     }
 }
 
@@ -134,13 +139,25 @@ pub(crate) fn show(parts: &Newest<Parts>, config: &Config, life: &Lifecycle) {
     life.explain_by(Explainer::newest(move || explained.get().api));
     let detached = parts.clone();
     life.wait_for(move |within| {
-        let Parts { api, store, .. } = detached.get();
+        let Parts {
+            api, store, traces, ..
+        } = detached.get();
         async move {
             let left = api.drained(within).await;
             flush(&store).await;
+            if let Some(traces) = traces {
+                traces.flush().await;
+            }
             left
         }
     });
+    if let Some(traces) = parts.get().traces {
+        life.gauges().count(
+            "vestibule_spans_dropped_total",
+            "Spans that found no room, or could not be delivered.",
+            move || traces.dropped(),
+        );
+    }
     gauges(parts, life.gauges());
 }
 
@@ -148,6 +165,11 @@ fn access(config: &Config, sources: &Sources, log: Option<&Log>) -> Option<Acces
     let lines = log?.access.clone()?;
     let clock = Arc::clone(&sources.clock);
     Some(Access::new(lines, config.log.format, clock))
+}
+
+fn traces(config: &Config) -> Result<Option<Traces>, ConfigError> {
+    let started = Traces::start(&config.traces);
+    started.map_err(|fault| fault_at(&Place::file(&config.file), &fault))
 }
 
 /// Opens the store, which goes by a clock of its own where several processes share it.

@@ -117,6 +117,17 @@ impl<'a> Entry<'a> {
             })
     }
 
+    /// A share, from 0 to 1.
+    pub(super) fn share(&self) -> Result<f64, Fault> {
+        let parsed: Option<f64> = match self.value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(number) => number.as_str().parse().ok(),
+            _ => None,
+        };
+        let share = parsed.filter(|share| (0.0..=1.0).contains(share));
+        share.ok_or_else(|| self.refused("a share from 0 to 1, like 0.01"))
+    }
+
     /// A duration like `"250ms"`, `"15s"`, `"5m"`.
     pub(super) fn duration(&self, bounds: RangeInclusive<Duration>) -> Result<Duration, Fault> {
         let parsed = self.value.get_ref().as_str().and_then(unit::duration);

@@ -62,6 +62,7 @@ mod shedding;
 mod store;
 mod timeouts;
 mod tls;
+mod traces;
 mod unit;
 mod unwise;
 mod upgrade;
@@ -92,6 +93,7 @@ pub use self::shedding::Shedding;
 pub use self::store::Store;
 pub use self::timeouts::Timeouts;
 pub use self::tls::Tls;
+pub use self::traces::{TraceProtocol, Traces};
 pub use self::upstream_tls::UpstreamTls;
 
 /// Everything that a sidecar is told.
@@ -155,6 +157,8 @@ pub struct Config {
     pub drain: Drain,
     /// `[log]`
     pub log: Log,
+    /// `[traces]`
+    pub traces: Traces,
     /// `[[route]]`, in the order of the file.
     pub routes: Vec<Route>,
     /// Where it came from, to be read anew.
@@ -304,6 +308,7 @@ impl Config {
             shedding: top.within("shedding", "[shedding]", Shedding::parse),
             drain: top.within("drain", "[drain]", Drain::parse),
             log: top.within("log", "[log]", Log::parse),
+            traces: top.within("traces", "[traces]", Traces::parse),
             routes: routes(top),
             // Last, so that everything else has been judged where one of them is missing.
             listen: listen?,

@@ -322,7 +322,7 @@ fn parse_as(file: &str, text: &str) -> Result<Config, ConfigError> {
 const FAULTS: &[(&str, &str)] = &[
     (
         "listem = 1",
-        "c.toml:3: unknown key 'listem' at the top (is it 'listen'?); expected one of: listen, upstream, store, upstream_http2, admin, replicas, upgrade_sock, counters, error_format, threads, http2, trusted_proxies, trusted_field, tls, upstream_tls, keys, identity, limits, timeouts, health, shedding, drain, log, route",
+        "c.toml:3: unknown key 'listem' at the top (is it 'listen'?); expected one of: listen, upstream, store, upstream_http2, admin, replicas, upgrade_sock, counters, error_format, threads, http2, trusted_proxies, trusted_field, tls, upstream_tls, keys, identity, limits, timeouts, health, shedding, drain, log, traces, route",
     ),
     (
         "admin = 9090",

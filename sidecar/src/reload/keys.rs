@@ -188,6 +188,18 @@ pub(super) const KEYS: &[Key] = &[
     // Who writes the log has begun.
     fixed("log.format", |config| format!("{:?}", config.log.format)),
     fixed("log.access", |config| config.log.access.to_string()),
+    fixed("traces.otlp", |config| {
+        config.traces.otlp.clone().unwrap_or_default()
+    }),
+    fixed("traces.protocol", |config| {
+        format!("{:?}", config.traces.protocol)
+    }),
+    fixed("traces.sampling", |config| {
+        config.traces.sampling.to_string()
+    }),
+    fixed("traces.trust_traceparent", |config| {
+        config.traces.trust_traceparent.to_string()
+    }),
     live("log.level", |config| format!("{:?}", config.log.level)),
     Key {
         name: "route",

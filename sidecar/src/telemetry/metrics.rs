@@ -245,7 +245,7 @@ impl Decided {
 }
 
 /// A method that HTTP names; any other one is of a client's invention.
-fn method(method: &Method) -> &'static str {
+pub(super) fn method(method: &Method) -> &'static str {
     let known = [
         (&Method::GET, "GET"),
         (&Method::POST, "POST"),
@@ -258,7 +258,7 @@ fn method(method: &Method) -> &'static str {
         (&Method::CONNECT, "CONNECT"),
     ];
     let found = known.into_iter().find(|(known, _)| *known == method);
-    found.map_or("_OTHER", |(_, name)| name)
+    found.map_or(OTHER_METHOD, |(_, name)| name)
 }
 
 /// The class of a status; `none` where the client left before there was one.
@@ -281,6 +281,9 @@ fn of_requests() -> Histogram {
 fn of_steps() -> Histogram {
     Histogram::new(STEP_BUCKETS)
 }
+
+/// The method of what is none of HTTP's.
+pub(super) const OTHER_METHOD: &str = "_OTHER";
 
 /// The route of what matches none.
 const UNMATCHED: &str = "unmatched";

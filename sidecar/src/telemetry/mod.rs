@@ -9,6 +9,7 @@ mod lines;
 mod metrics;
 mod observe;
 mod passage;
+mod traces;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::lines::Lines;
@@ -16,3 +17,4 @@ pub(crate) use self::metrics::Metrics;
 pub(crate) use self::observe::ObserveLayer;
 pub use self::observe::{Observe, ObserveFuture, Observed};
 pub(crate) use self::passage::Passage;
+pub(crate) use self::traces::Traces;

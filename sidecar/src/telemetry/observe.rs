@@ -15,6 +15,7 @@ use vestibule::ApiError;
 use super::access::Access;
 use super::metrics::Metrics;
 use super::passage::{Ending, Passage};
+use super::traces::Traces;
 
 /// Layer that applies [`Observe`].
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ struct Sinks {
     metrics: Metrics,
     /// None where no line is written for it.
     access: Option<Access>,
+    /// None where no spans are made.
+    traces: Option<Traces>,
 }
 
 /// A request that is under way. It is told of when this is dropped, however that comes.
@@ -76,8 +79,16 @@ struct Open {
 // === impl ObserveLayer ===
 
 impl ObserveLayer {
-    pub(crate) const fn new(metrics: Metrics, access: Option<Access>) -> Self {
-        let sinks = Sinks { metrics, access };
+    pub(crate) const fn new(
+        metrics: Metrics,
+        access: Option<Access>,
+        traces: Option<Traces>,
+    ) -> Self {
+        let sinks = Sinks {
+            metrics,
+            access,
+            traces,
+        };
         Self { sinks }
     }
 }
@@ -110,7 +121,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let passage = Passage::begin(&mut request);
+        let passage = Passage::begin(&mut request, self.sinks.traces.as_ref());
         self.sinks.metrics.began();
         let open = Open {
             passage,
@@ -191,10 +202,15 @@ impl<B: Body> Body for Observed<B> {
 impl Drop for Open {
     fn drop(&mut self) {
         let decisions = self.passage.decisions();
-        let Sinks { metrics, access } = &self.sinks;
+        let Sinks {
+            metrics, access, ..
+        } = &self.sinks;
         metrics.ended(&self.passage, &decisions, self.ending);
         if let Some(access) = access {
             access.ended(&self.passage, &decisions, self.ending);
+        }
+        if let Some(span) = self.passage.span() {
+            span.ended(&self.passage, &decisions, self.ending);
         }
     }
 }

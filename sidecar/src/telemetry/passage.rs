@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode, Uri, Version};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
 use tokio::time::Instant;
 use vestibule::telemetry::{Decisions, Observer};
 
+use super::traces::{ClientSpan, ServerSpan, Traces};
 use crate::forwarded::ClientAddress;
 
 /// One request, in its extensions. Clones are one.
@@ -29,6 +30,8 @@ struct Facts {
     received: AtomicU64,
     upstream: Mutex<Option<Call>>,
     observer: Observer,
+    /// None where no spans are made.
+    span: Option<ServerSpan>,
 }
 
 /// What became of a request at the service behind.
@@ -46,6 +49,8 @@ pub(crate) struct Calling {
     passage: Passage,
     began: Instant,
     outcome: &'static str,
+    status: Option<StatusCode>,
+    span: Option<ClientSpan>,
 }
 
 /// How a request ended.
@@ -63,7 +68,7 @@ pub(crate) struct Ending {
 
 impl Passage {
     /// A request whose head has been read, and of which the layers will tell.
-    pub(crate) fn begin<B: Body>(request: &mut Request<B>) -> Self {
+    pub(crate) fn begin<B: Body>(request: &mut Request<B>, traces: Option<&Traces>) -> Self {
         let observer = Observer::new();
         let client: Option<&ClientAddress> = request.extensions().get();
         let facts = Facts {
@@ -76,6 +81,7 @@ impl Passage {
             received: AtomicU64::new(0),
             upstream: Mutex::new(None),
             observer: observer.clone(),
+            span: traces.map(|traces| ServerSpan::begin(traces, request)),
         };
         let passage = Self(Arc::new(facts));
         request.extensions_mut().insert(observer);
@@ -88,12 +94,16 @@ impl Passage {
         self.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// It is sent to the service now.
-    pub(crate) fn calling(self) -> Calling {
+    /// It is sent to the service now, with these fields, which say whose trace it belongs to
+    /// where there is one.
+    pub(crate) fn calling(self, headers: &mut HeaderMap) -> Calling {
+        let span = self.0.span.as_ref();
         Calling {
+            span: span.map(|span| span.client(headers, &self)),
             passage: self,
             began: Instant::now(),
             outcome: "abandoned",
+            status: None,
         }
     }
 
@@ -130,6 +140,11 @@ impl Passage {
         self.0.declared.unwrap_or_else(received)
     }
 
+    /// Its span, where there is one.
+    pub(super) fn span(&self) -> Option<&ServerSpan> {
+        self.0.span.as_ref()
+    }
+
     /// What the layers decided.
     pub(crate) fn decisions(&self) -> Decisions {
         self.0.observer.decisions()
@@ -144,9 +159,10 @@ impl Passage {
 // === impl Calling ===
 
 impl Calling {
-    /// The service has answered, or failed; a word for it.
-    pub(crate) fn ended(mut self, outcome: &'static str) {
+    /// The service has answered, with this status, or failed; a word for it.
+    pub(crate) fn ended(mut self, outcome: &'static str, status: Option<StatusCode>) {
         self.outcome = outcome;
+        self.status = status;
     }
 }
 
@@ -156,5 +172,8 @@ impl Drop for Calling {
             outcome: self.outcome,
             took: self.began.elapsed(),
         });
+        if let Some(span) = &self.span {
+            span.ended(self.outcome, self.status);
+        }
     }
 }

@@ -114,7 +114,7 @@ impl Upstream {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let found = head.extensions.get().and_then(RouteMatch::policy);
         let policy = found.cloned();
         let body_max = policy.as_ref().map_or(0, |policy| policy.bytes_allowed());
@@ -124,13 +124,14 @@ impl Upstream {
             return Fault::new(Kind::Full).into_response(body_max);
         };
         let sending = Sending::new(body, self.patience).counted(passage.clone());
-        let calling = passage.map(Passage::calling);
+        let calling = passage.map(|passage| passage.calling(&mut head.headers));
         let answered = match self.exchange(head, policy.as_deref(), sending).await {
             Ok((exchange, response)) => answer(exchange, response, place, is_head).await,
             Err(fault) => Err(fault),
         };
         if let Some(calling) = calling {
-            calling.ended(outcome(&answered));
+            let status = answered.as_ref().ok().map(Response::status);
+            calling.ended(outcome(&answered), status);
         }
         answered.unwrap_or_else(|fault| fault.into_response(body_max))
     }

@@ -9,3 +9,4 @@ mod access;
 mod admin;
 mod metrics;
 mod prometheus;
+mod traces;

@@ -47,6 +47,8 @@ pub(super) enum Kind {
     Flag,
     /// A whole number between these.
     Whole(u64, u64),
+    /// A number from 0 to 1.
+    Share,
     /// A duration like `"15s"`, between these in milliseconds.
     Duration(u64, u64),
     /// A number of bytes, or a size like `"4MB"`, between these.
@@ -199,6 +201,7 @@ impl Kind {
             Self::Whole(least, most) => {
                 json!({ "type": "integer", "minimum": least, "maximum": most })
             }
+            Self::Share => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
             Self::Duration(least, most) => json!({
                 "type": "string",
                 "pattern": "^[0-9]+(ms|s|m|h)$",

@@ -1,7 +1,7 @@
 //! Every table of the configuration, and the keys at its top.
 
 use super::super::{
-    Drain, Health, Identity, Keys, Limits, Log, Route, Shedding, Timeouts, Tls, UpstreamTls,
+    Drain, Health, Identity, Keys, Limits, Log, Route, Shedding, Timeouts, Tls, Traces, UpstreamTls,
 };
 use super::{Kind, Room, Row};
 
@@ -54,6 +54,11 @@ pub(super) const ROOMS: &[Room] = &[
         "log",
         "What is written about the process and its requests, and how.",
         Log::ROWS,
+    ),
+    Room::one(
+        "traces",
+        "Where spans of requests are sent, in OTLP, and of how many.",
+        Traces::ROWS,
     ),
     Room::many(
         "route",

@@ -110,6 +110,18 @@ impl Kind {
             }
             Self::Flag => vec![("true".to_owned(), true), ("\"true\"".to_owned(), false)],
             Self::Whole(least, most) => bounds(*least, *most, |number| number.to_string()),
+            Self::Share => [
+                ("0", true),
+                ("0.25", true),
+                ("1.0", true),
+                ("1.01", false),
+                ("-0.1", false),
+                ("nan", false),
+                ("2", false),
+                ("\"0.5\"", false),
+            ]
+            .map(|(share, is_good)| (share.to_owned(), is_good))
+            .to_vec(),
             Self::Duration(least, most) => {
                 bounds(*least, *most, |number| format!("\"{number}ms\""))
             }
