@@ -22,13 +22,14 @@
 //! otherwise, and a [`Wire`] is a connection that carries bytes.
 //!
 //! A [`Pod`] starts sidecars as processes of their own, as in production; [`Replicas`] are two
-//! of them on one Redis. A [`Link`] is a network that can be cut.
+//! of them on one Redis. A [`Link`] is a network that can be cut, a [`Collector`] takes spans.
 //!
 //! Nothing here waits without a bound: what does not happen within [`PATIENCE`] fails the
 //! test.
 //!
 //! [`ManualClock`]: vestibule::testing::ManualClock
 
+mod collector;
 mod draft;
 mod keys;
 mod link;
@@ -49,6 +50,7 @@ use std::any::type_name;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use self::collector::Collector;
 pub use self::draft::Draft;
 pub use self::keys::{AGENT, FragileKeys, OTHER_AGENT, record, token};
 pub use self::link::{Flow, Link};

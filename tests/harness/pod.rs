@@ -185,6 +185,11 @@ impl Edge {
         self.admin
     }
 
+    /// How long it has run on processors.
+    pub fn busy(&self) -> Duration {
+        self.process.busy()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: &str) {
         self.process.signal(signal);

@@ -138,6 +138,24 @@ impl Process {
             .and_then(|number| number.parse().ok())
             .expect("the kernel writes this line")
     }
+
+    /// How long its threads have run on processors; those that have ended are left out.
+    ///
+    /// # Panics
+    ///
+    /// Where the process is gone, or the kernel does not count.
+    pub fn busy(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id()));
+        let threads = threads.expect("the process runs").flatten();
+        // One may end between the look into the folder and this.
+        let counts = threads.flat_map(|thread| {
+            let count = std::fs::read_to_string(thread.path().join("schedstat"));
+            count.ok()?.split(' ').next()?.parse::<u64>().ok()
+        });
+        let nanos = counts.sum();
+        assert!(nanos > 0, "the kernel counts no time of processors");
+        Duration::from_nanos(nanos)
+    }
 }
 
 impl Drop for Process {

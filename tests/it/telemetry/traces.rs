@@ -1,19 +1,10 @@
 //! Spans at a receiver of OTLP, over gRPC and over HTTP, and a receiver that never answers.
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use harness::{Draft, Pod, Serving};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use harness::{Collector, Draft, Pod};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -28,7 +19,7 @@ async fn a_request_is_a_span_of_the_server_and_one_of_the_client_which_the_servi
         assert_eq!(reply.status, 200, "{protocol}");
         edge.end("TERM").await;
 
-        let spans = collector.spans();
+        let spans = collector.take();
         let [server, client] = both(&spans);
         assert_eq!(client.trace_id, server.trace_id, "{protocol}");
         assert_eq!(client.parent_span_id, server.span_id, "{protocol}");
@@ -90,7 +81,7 @@ async fn a_callers_trace_is_gone_on_with_where_callers_are_trusted() {
         assert_eq!(told.get("tracestate").unwrap(), "a=b");
     }
     edge.end("TERM").await;
-    let spans = collector.spans();
+    let spans = collector.take();
     let [server, client] = both(&spans);
     assert_eq!(hex::encode(&server.trace_id), CALLER[3..35]);
     assert_eq!(hex::encode(&server.parent_span_id), CALLER[36..52]);
@@ -139,66 +130,10 @@ async fn a_collector_that_never_answers_makes_no_request_wait_and_what_is_droppe
     assert!(took < SEND + Duration::from_secs(3), "{took:?}");
 }
 
-/// Who takes spans, and keeps them.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<Span>>>);
-
-type Taken = BoxBody<Bytes, Infallible>;
-
-/// A receiver that serves.
-struct Collector {
-    kept: Kept,
-    _serving: Serving,
-}
-
-impl Collector {
-    fn spans(&self) -> Vec<Span> {
-        self.kept.0.lock().unwrap().clone()
-    }
-}
-
-impl Kept {
-    async fn take(self, request: Request<Incoming>) -> Result<Response<Taken>, Infallible> {
-        let is_grpc = request.uri().path() == GRPC;
-        assert!(is_grpc || request.uri().path() == "/v1/traces");
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        // A message of gRPC has five bytes before it: not compressed, and its length.
-        let message = if is_grpc { body.slice(5..) } else { body };
-        let export = ExportTraceServiceRequest::decode(message).unwrap();
-        for resource in export.resource_spans {
-            let about = resource.resource.unwrap().attributes;
-            assert!(about.iter().any(|one| one.key == "service.name"));
-            for scope in resource.scope_spans {
-                self.0.lock().unwrap().extend(scope.spans);
-            }
-        }
-        let (kind, body) = match is_grpc {
-            true => ("application/grpc", &[0; 5][..]),
-            false => ("application/x-protobuf", &[][..]),
-        };
-        // gRPC says after its message how it went.
-        let status = HeaderMap::from_iter([(
-            HeaderName::from_static("grpc-status"),
-            HeaderValue::from_static("0"),
-        )]);
-        let body = Full::new(Bytes::from_static(body));
-        let body = body.with_trailers(std::future::ready(Some(Ok(status))));
-        let response = Response::builder().header("content-type", kind);
-        Ok(response.body(body.boxed()).unwrap())
-    }
-}
-
 /// A receiver, and a pod that sends every span to it.
 async fn start(protocol: &str, more: &str) -> (Collector, Pod) {
-    let kept = Kept::default();
-    let taking = kept.clone();
-    let service = tower::service_fn(move |request| taking.clone().take(request));
-    let serving = Serving::start(service).await;
-    let pod = Pod::new(&lines(serving.address, protocol, more)).await;
-    let collector = Collector {
-        kept,
-        _serving: serving,
-    };
+    let collector = Collector::start().await;
+    let pod = Pod::new(&lines(collector.address(), protocol, more)).await;
     (collector, pod)
 }
 
@@ -224,8 +159,6 @@ fn attribute(span: &Span, name: &str) -> Option<String> {
         other => panic!("{name} is {other:?}"),
     }
 }
-
-const GRPC: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4737-00f067aa0ba902b7-00";
