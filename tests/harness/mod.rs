@@ -22,7 +22,8 @@
 //! otherwise, and a [`Wire`] is a connection that carries bytes.
 //!
 //! A [`Pod`] starts sidecars as processes of their own, as in production; [`Replicas`] are two
-//! of them on one Redis. A [`Link`] is a network that can be cut, a [`Collector`] takes spans.
+//! of them on one Redis. A [`Link`] is a network that can be cut, a [`Collector`] takes spans
+//! and a [`Prometheus`] metrics.
 //!
 //! Nothing here waits without a bound: what does not happen within [`PATIENCE`] fails the
 //! test.
@@ -30,6 +31,7 @@
 //! [`ManualClock`]: vestibule::testing::ManualClock
 
 mod collector;
+mod dashboard;
 mod draft;
 mod keys;
 mod link;
@@ -38,6 +40,7 @@ mod mounting;
 mod origin;
 mod pod;
 pub mod process;
+mod prometheus;
 pub mod proof;
 mod replaced;
 mod replicas;
@@ -51,6 +54,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::collector::Collector;
+pub use self::dashboard::{Panel, Query};
 pub use self::draft::Draft;
 pub use self::keys::{AGENT, FragileKeys, OTHER_AGENT, record, token};
 pub use self::link::{Flow, Link};
@@ -58,6 +62,7 @@ pub use self::load::{Load, Speaks, Tally};
 pub use self::mounting::{Configured, Mounted, Mounting};
 pub use self::origin::{AnswerBody, BrokenOff, Origin, Received};
 pub use self::pod::{Edge, Pod};
+pub use self::prometheus::{Prometheus, Series};
 pub use self::replaced::{By, Replaced};
 pub use self::replicas::Replicas;
 pub use self::reply::Reply;

@@ -3,15 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use harness::process::Process;
-use harness::{Draft, PATIENCE, Wire};
-use serde_json::Value;
-use tempfile::TempDir;
+use harness::{PATIENCE, Panel, Prometheus};
 use tokio::time::Instant;
 
 use super::metrics::{busy, requests};
@@ -65,7 +61,9 @@ fn the_alerts_wake_whom_their_tests_say() {
 async fn dashboard_and_alerts_ask_for_what_a_sidecar_shows_and_a_prometheus_answers() {
     let (_pod, edge) = busy().await;
     let text = edge.metrics().await;
-    let queries = queries();
+    let panels = Panel::shipped(".*", "5s");
+    let queries = panels.into_iter().flat_map(|panel| panel.queries);
+    let queries: Vec<String> = queries.map(|query| query.text).collect();
     assert!(queries.len() > 20, "{queries:?}");
     let asked = queries
         .iter()
@@ -78,7 +76,7 @@ async fn dashboard_and_alerts_ask_for_what_a_sidecar_shows_and_a_prometheus_answ
         let is_shown = name == CERTIFICATE || text.contains(&format!("# TYPE {name} "));
         assert!(is_shown, "{name} is not shown");
     }
-    let prometheus = Prometheus::start(edge.admin()).await;
+    let prometheus = Prometheus::start(SCRAPED / 2, &[(edge.admin(), "/metrics")]).await;
     let deadline = Instant::now() + PATIENCE;
     let mut left: Vec<&String> = queries
         .iter()
@@ -90,7 +88,7 @@ async fn dashboard_and_alerts_ask_for_what_a_sidecar_shows_and_a_prometheus_answ
         tokio::time::sleep(SCRAPED).await;
         let mut unanswered = Vec::new();
         for query in left {
-            if !prometheus.answers(query).await {
+            if prometheus.ask(query).await.is_empty() {
                 unanswered.push(query);
             }
         }
@@ -98,93 +96,11 @@ async fn dashboard_and_alerts_ask_for_what_a_sidecar_shows_and_a_prometheus_answ
     }
 }
 
-/// A Prometheus that scrapes one sidecar, until it is dropped.
-struct Prometheus {
-    address: SocketAddr,
-    _process: Process,
-    _folder: TempDir,
-}
-
-impl Prometheus {
-    async fn start(target: SocketAddr) -> Self {
-        let folder = TempDir::new().unwrap();
-        let config = folder.path().join("prometheus.yml");
-        let text = format!(
-            "global: {{scrape_interval: 250ms}}\nscrape_configs: [{{job_name: sidecar, static_configs: [{{targets: ['{target}']}}]}}]\n"
-        );
-        std::fs::write(&config, text).unwrap();
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let mut command = Command::new("prometheus");
-        command
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                folder.path().join("data").display()
-            ))
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let process = Process::start(&mut command);
-        let listening = async {
-            while tokio::net::TcpStream::connect(address).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, listening).await.unwrap();
-        Self {
-            address,
-            _process: process,
-            _folder: folder,
-        }
-    }
-
-    /// Whether it has an answer to a query, which must be one.
-    async fn answers(&self, query: &str) -> bool {
-        let target = format!("/api/v1/query?query={}", escaped(query));
-        let mut wire = Wire::connect(self.address).await;
-        let answer = wire.exchange(&Draft::get(&target)).await;
-        if answer.status == 503 {
-            return false;
-        }
-        let answer: Value = answer.json();
-        assert_eq!(answer["status"], "success", "{query}: {answer}");
-        let found = answer["data"]["result"].as_array();
-        found.is_some_and(|found| !found.is_empty())
-    }
-}
-
-/// The queries of the dashboard, as its variables are chosen at first.
-fn queries() -> Vec<String> {
-    let dashboard: Value = serde_json::from_str(&shipped("grafana-dashboard.json")).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap().iter();
-    let targets = panels
-        .filter_map(|panel| panel["targets"].as_array())
-        .flatten();
-    let queries = targets.map(|target| target["expr"].as_str().unwrap());
-    let chosen = queries.map(|query| {
-        query
-            .replace("$__rate_interval", "5s")
-            .replace("$instance", ".*")
-    });
-    chosen.collect()
-}
-
 /// The metrics of this house that a text names.
 fn names(text: &str) -> impl Iterator<Item = String> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let ours = words.filter(|word| word.starts_with("vestibule_"));
     ours.map(|word| word.strip_suffix("_bucket").unwrap_or(word).to_owned())
-}
-
-fn escaped(text: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escape).collect()
 }
 
 fn lint(text: &str) -> (bool, String) {
