@@ -22,7 +22,7 @@ use pingora_core::services::{Service as PingoraService, ServiceWithDependents, l
 use tower_service::Service;
 
 use crate::config::Address;
-use crate::connection::Peer;
+use crate::connection::{Peer, Refused};
 use crate::gate::{Gate, Leave};
 use crate::handover::Heritage;
 use crate::lifecycle::{Lifecycle, Open, Order};
@@ -236,6 +236,12 @@ impl<S> Edge<S> {
             Some(life) => life.open(most).map(Some),
         }
     }
+
+    fn note(&self, refused: Refused) {
+        if let Some(life) = &self.counted {
+            life.metrics().refused(refused);
+        }
+    }
 }
 
 #[async_trait]
@@ -254,6 +260,7 @@ where
                 most = terms.most,
                 "a connection was closed: there are too many"
             );
+            self.note(Refused::TooMany);
             return None;
         };
         let digest = io.get_socket_digest();
@@ -263,7 +270,10 @@ where
             is_encrypted: false,
         };
         let leave = self.leave.clone();
-        terms.http.serve(io, peer, self.stack.view(), leave).await;
+        let served = terms.http.serve(io, peer, self.stack.view(), leave).await;
+        if let Err(refused) = served {
+            self.note(refused);
+        }
         // hyper has kept the connection for as long as it was good.
         None
     }

@@ -25,7 +25,7 @@ use crate::socket::{Name, Socket};
 use crate::sockets::Sockets;
 use crate::stack::{self, Core, Parts, Proxy, Sources};
 use crate::start::StartError;
-use crate::telemetry::Observe;
+use crate::telemetry::{Observe, Side};
 use crate::terms::Terms;
 
 /// A sidecar that has not been started.
@@ -222,7 +222,8 @@ where
             life.shown().write_to(log.clone());
         }
         let failure = Arc::new(Mutex::new(None));
-        let terms = Newest::new(Arc::new(Terms::new(&self.config)?));
+        let reloads = life.metrics().reloads(Side::Clients);
+        let terms = Newest::new(Arc::new(Terms::new(&self.config, &reloads)?));
         let admin_terms = Newest::new(Arc::new(Terms::of_admin(&self.config)));
         let Sockets {
             edge,

@@ -22,7 +22,7 @@ use crate::newest::Newest;
 use crate::reload::difference::Difference;
 use crate::shown::Shown;
 use crate::start::StartError;
-use crate::telemetry::{Access, Metrics, Observe, ObserveLayer, Traces};
+use crate::telemetry::{Access, Metrics, Observe, ObserveLayer, Side, Traces};
 use crate::upstream::Upstream;
 
 /// What proxies, and tells the service who is calling.
@@ -65,7 +65,7 @@ impl Parts {
         shown: &Shown,
     ) -> Result<Self, StartError> {
         let metrics = shown.metrics();
-        let upstream = Upstream::new(config).await?;
+        let upstream = Upstream::counted(config, metrics.reloads(Side::Upstream)).await?;
         let store = store(config, sources).await?;
         let keys = keyring(config, &store, sources)?;
         let keys = keys.observed(Arc::new(metrics.clone()));

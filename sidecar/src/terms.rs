@@ -7,7 +7,7 @@ use crate::connection::Http;
 use crate::connection::tls::{self, Certificates};
 use crate::gauges::Gauges;
 use crate::reload::difference::Difference;
-use crate::tls::Fresh;
+use crate::tls::{Fresh, Reloads};
 
 /// What a connection is served by; one that is open keeps those it began with.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub(crate) struct Terms {
 // === impl Terms ===
 
 impl Terms {
-    /// Those of clients; it reads the certificates.
-    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
-        Ok(Self::with(config, certificates(config)?))
+    /// Those of clients; it reads the certificates, and counts how often that is done anew.
+    pub(crate) fn new(config: &Config, reloads: &Reloads) -> Result<Self, ConfigError> {
+        Ok(Self::with(config, certificates(config, reloads)?))
     }
 
     /// Those of whoever asks for health or gives commands.
@@ -36,9 +36,10 @@ impl Terms {
         &self,
         config: &Config,
         difference: &Difference,
+        reloads: &Reloads,
     ) -> Result<Self, ConfigError> {
         if difference.touches(&["tls.", "http2"]) {
-            return Self::new(config);
+            return Self::new(config, reloads);
         }
         Ok(Self::with(config, self.certificates.clone()))
     }
@@ -79,11 +80,14 @@ impl Terms {
     }
 }
 
-fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, ConfigError> {
+fn certificates(
+    config: &Config,
+    reloads: &Reloads,
+) -> Result<Option<Arc<Certificates>>, ConfigError> {
     let Some(section) = &config.tls else {
         return Ok(None);
     };
-    let read = tls::read(section, config.http2);
+    let read = tls::read(section, config.http2, reloads);
     read.map(Some)
         .map_err(|fault| ConfigError::at(&section.place, format!("[tls] {fault}")))
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -37,6 +38,14 @@ pub(crate) struct Fresh<T> {
     current: ArcSwap<T>,
     /// Of the files that were looked at last, whether they were good or not.
     seen: Mutex<Result<[u8; 32], TlsFault>>,
+    reloads: Reloads,
+}
+
+/// How often files that had changed were taken, and were not. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reloads {
+    pub(crate) taken: Counter,
+    pub(crate) refused: Counter,
 }
 
 type Load<T> = Box<dyn Fn(&mut Files) -> Result<T, TlsFault> + Send + Sync>;
@@ -106,8 +115,9 @@ impl Files {
 // === impl Fresh ===
 
 impl<T: Send + Sync + 'static> Fresh<T> {
-    /// Reads the files.
+    /// Reads the files, and counts from here on how often they are read anew.
     pub(crate) fn read(
+        reloads: &Reloads,
         load: impl Fn(&mut Files) -> Result<T, TlsFault> + Send + Sync + 'static,
     ) -> Result<Arc<Self>, TlsFault> {
         let mut files = Files::default();
@@ -116,6 +126,7 @@ impl<T: Send + Sync + 'static> Fresh<T> {
             load: Box::new(load),
             current,
             seen: Mutex::new(Ok(files.digest())),
+            reloads: reloads.clone(),
         }))
     }
 
@@ -135,12 +146,14 @@ impl<T: Send + Sync + 'static> Fresh<T> {
             Ok(current) => {
                 *seen = Ok(digest);
                 self.current.store(Arc::new(current));
+                self.reloads.taken.inc();
                 tracing::info!("certificates have changed: new connections have the new ones");
                 Ok(true)
             }
             Err(fault) => {
-                // Told once, not at every look.
+                // Told and counted once, not at every look.
                 if seen.as_ref() != Err(&fault) {
+                    self.reloads.refused.inc();
                     tracing::warn!(%fault, "certificates stay as they were");
                     *seen = Err(fault.clone());
                 }

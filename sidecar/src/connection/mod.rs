@@ -105,6 +105,15 @@ enum End {
     Overdue,
 }
 
+/// Why a connection was closed before a request was taken from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The client and TLS did not agree, or not in time.
+    Tls,
+    /// Others had all the places.
+    TooMany,
+}
+
 // === impl Stack ===
 
 impl<S, B> Stack for S
@@ -146,34 +155,42 @@ impl Http {
     }
 
     /// Serves a connection to its end.
+    ///
+    /// # Errors
+    ///
+    /// Where it was closed before it was encrypted.
     pub(crate) async fn serve<I, S>(
         &self,
         io: I,
         mut peer: Peer,
         stack: View<S>,
         leave: watch::Receiver<Leave>,
-    ) where
+    ) -> Result<(), Refused>
+    where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Stack,
     {
         let Some(certificates) = &self.certificates else {
-            return self.serve_decrypted(io, peer, stack, leave).await;
+            self.serve_decrypted(io, peer, stack, leave).await;
+            return Ok(());
         };
         // In a box, because the two ways together would be twice as large.
         let shaken = Box::pin(timeout(self.first_byte, tls::accept(certificates, io)));
         let shaken = tokio::select! {
             shaken = shaken => shaken,
-            () = too_late(leave.clone()) => return,
+            () = too_late(leave.clone()) => return Ok(()),
         };
         match shaken {
             Ok(Ok(io)) => {
                 peer.is_encrypted = true;
                 Box::pin(self.serve_decrypted(io, peer, stack, leave)).await;
+                return Ok(());
             }
             // Whoever scans a network makes many of these.
             Ok(Err(cause)) => tracing::debug!(%cause, "a client and TLS do not agree"),
             Err(_) => {}
         }
+        Err(Refused::Tls)
     }
 
     async fn serve_decrypted<I, S>(

@@ -12,6 +12,7 @@ use tower::service_fn;
 use super::*;
 use crate::config;
 use crate::newest::Newest;
+use crate::tls::Reloads;
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_closed() {
@@ -35,18 +36,19 @@ async fn a_handshake_that_does_not_come_to_its_end_is_cut() {
         client_ca: None,
         place: config::Place::Named(String::new()),
     };
-    let certificates = tls::read(&files, true).unwrap();
+    let certificates = tls::read(&files, true, &Reloads::default()).unwrap();
     // The first is silent, the other begins with the head of a record of a handshake.
     for sent in [&[][..], &[22, 3, 1, 1, 0]] {
         let (mut client, server) = tokio::io::duplex(PIPE);
         let (_leave, told) = watch::channel(Leave::Stay);
         let http = http().encrypted(Some(Arc::clone(&certificates)));
-        tokio::spawn(async move {
+        let serving = tokio::spawn(async move {
             http.serve(server, NOBODY, Newest::new(service_fn(answer)).view(), told)
-                .await;
+                .await
         });
         client.write_all(sent).await.unwrap();
         assert_eq!(until_closed(&mut client).await, Duration::from_secs(10));
+        assert_eq!(serving.await.unwrap(), Err(Refused::Tls));
     }
 }
 
@@ -213,7 +215,7 @@ async fn a_layer_that_fails_is_answered_for() {
     tokio::spawn(async move {
         http()
             .serve(server, NOBODY, Newest::new(stack).view(), told)
-            .await;
+            .await
     });
     let answer = get(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
@@ -227,7 +229,7 @@ fn connect() -> (DuplexStream, watch::Sender<Leave>) {
     tokio::spawn(async move {
         http()
             .serve(server, NOBODY, Newest::new(service_fn(answer)).view(), told)
-            .await;
+            .await
     });
     (client, leave)
 }

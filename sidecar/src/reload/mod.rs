@@ -27,7 +27,7 @@ use crate::lifecycle::Lifecycle;
 use crate::newest::Newest;
 use crate::stack::{Core, Parts, Proxy, Sources};
 use crate::start::StartError;
-use crate::telemetry::Observe;
+use crate::telemetry::{Observe, Side};
 use crate::terms::Terms;
 
 /// A sidecar that serves, and what is replaced in it.
@@ -117,7 +117,8 @@ where
         let parts = self.parts.get();
         let parts = parts.renewed(&new, &difference, &self.sources).await?;
         let (in_force, admin) = (self.terms.get(), Terms::of_admin(&new));
-        let terms = in_force.renewed(&new, &difference)?;
+        let reloads = self.life.metrics().reloads(Side::Clients);
+        let terms = in_force.renewed(&new, &difference, &reloads)?;
         if !terms.shows_what(&in_force) {
             terms.watch(self.life.gauges());
         }

@@ -21,6 +21,8 @@ use vestibule::telemetry::{
 };
 
 use super::passage::{Ending, Passage};
+use crate::connection::Refused;
+use crate::tls::Reloads;
 
 /// What a sidecar counts. Clones count together.
 #[derive(Clone, Debug)]
@@ -40,6 +42,15 @@ struct Counted {
     decided: Decided,
     steps: Family<StepLabels, Counter>,
     step_duration: Family<StepNameLabels, Histogram, fn() -> Histogram>,
+    connections: Family<ReasonLabels, Counter>,
+    reloads: Family<ReloadLabels, Counter>,
+}
+
+/// Whom a certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Clients,
+    Upstream,
 }
 
 /// The decisions of each layer, looked up once instead of with every request.
@@ -90,6 +101,17 @@ struct StepNameLabels {
     step: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    side: &'static str,
+    outcome: &'static str,
+}
+
 // === impl Metrics ===
 
 impl Metrics {
@@ -110,6 +132,8 @@ impl Metrics {
             decided: Decided::new(&decisions),
             steps: Family::default(),
             step_duration: Family::new_with_constructor(of_steps),
+            connections: Family::default(),
+            reloads: Family::default(),
         };
         let mut registry = Registry::with_prefix("vestibule");
         registry.register(
@@ -119,7 +143,14 @@ impl Metrics {
         );
         counted.register(&mut registry);
         counted.registry = registry;
-        Self(Arc::new(counted))
+        let metrics = Self(Arc::new(counted));
+        for refused in [Refused::Tls, Refused::TooMany] {
+            drop(metrics.refusals_of(refused));
+        }
+        for side in [Side::Clients, Side::Upstream] {
+            drop(metrics.reloads(side));
+        }
+        metrics
     }
 
     /// A request has begun.
@@ -158,6 +189,36 @@ impl Metrics {
             counted.refusals.get_or_create(&CodeLabels { code }).inc();
         }
         counted.decided.note(decisions);
+    }
+
+    /// A connection was closed before a request was taken from it.
+    pub(crate) fn refused(&self, refused: Refused) {
+        self.refusals_of(refused).inc();
+    }
+
+    /// What counts how often certificates are read anew.
+    pub(crate) fn reloads(&self, side: Side) -> Reloads {
+        let side = match side {
+            Side::Clients => "clients",
+            Side::Upstream => "upstream",
+        };
+        let counter = |outcome| {
+            let labels = ReloadLabels { side, outcome };
+            self.0.reloads.get_or_create_owned(&labels)
+        };
+        Reloads {
+            taken: counter("taken"),
+            refused: counter("refused"),
+        }
+    }
+
+    fn refusals_of(&self, refused: Refused) -> Counter {
+        let reason = match refused {
+            Refused::Tls => "tls",
+            Refused::TooMany => "too_many",
+        };
+        let labels = ReasonLabels { reason };
+        self.0.connections.get_or_create_owned(&labels)
     }
 
     /// Writes everything in the text format of Prometheus.
@@ -203,6 +264,8 @@ impl Counted {
             sent "sent_bytes" "Bytes of the bodies of answers";
             steps "store_steps" "Steps at the store, by how they ended";
             step_duration "store_step_duration_seconds" "How long a step at the store took";
+            connections "connections_refused" "Connections that were closed before a request was taken from them, by reason";
+            reloads "certificate_reloads" "Changed files of certificates, by whom they are for and whether they were taken";
         }
     }
 }

@@ -13,7 +13,7 @@ mod traces;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::lines::Lines;
-pub(crate) use self::metrics::Metrics;
+pub(crate) use self::metrics::{Metrics, Side};
 pub(crate) use self::observe::ObserveLayer;
 pub use self::observe::{Observe, ObserveFuture, Observed};
 pub(crate) use self::passage::Passage;

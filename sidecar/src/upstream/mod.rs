@@ -58,6 +58,7 @@ use crate::reload::OF_UPSTREAM;
 use crate::reload::difference::Difference;
 use crate::start::StartError;
 use crate::telemetry::Passage;
+use crate::tls::Reloads;
 
 /// The service behind the sidecar. Cheap to clone.
 #[derive(Clone)]
@@ -65,6 +66,7 @@ pub struct Upstream {
     set: Set,
     turns: Turns,
     patience: Duration,
+    reloads: Reloads,
 }
 
 // === impl Upstream ===
@@ -78,10 +80,16 @@ impl Upstream {
     /// The name of the service cannot be looked up, or a file of `[upstream_tls]` is not
     /// good.
     pub async fn new(config: &Config) -> Result<Self, StartError> {
+        Self::counted(config, Reloads::default()).await
+    }
+
+    /// The same, and counts how often its certificates are read anew.
+    pub(crate) async fn counted(config: &Config, reloads: Reloads) -> Result<Self, StartError> {
         Ok(Self {
-            set: Set::new(config).await?,
+            set: Set::new(config, &reloads).await?,
             turns: Turns::new(config),
             patience: config.timeouts.body,
+            reloads,
         })
     }
 
@@ -93,7 +101,7 @@ impl Upstream {
         difference: &Difference,
     ) -> Result<Self, StartError> {
         let set = if difference.touches(OF_UPSTREAM) {
-            Set::new(config).await?
+            Set::new(config, &self.reloads).await?
         } else {
             self.set.clone()
         };
@@ -101,6 +109,7 @@ impl Upstream {
             set,
             turns: self.turns.renewed(config, difference),
             patience: config.timeouts.body,
+            reloads: self.reloads.clone(),
         })
     }
 

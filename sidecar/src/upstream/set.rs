@@ -18,6 +18,7 @@ use super::sending::Sending;
 use super::wire::{Session, Wire};
 use crate::config::{self, Config, Target};
 use crate::start::StartError;
+use crate::tls::Reloads;
 
 /// Where requests go. Cheap to clone.
 #[derive(Clone)]
@@ -46,14 +47,15 @@ pub(super) struct Chosen {
 
 impl Set {
     /// Looks the services up. Of several each is looked at now and then, by a task.
-    pub(super) async fn new(config: &Config) -> Result<Self, StartError> {
-        let first = Wire::new(config, &config.upstream).await?;
+    pub(super) async fn new(config: &Config, reloads: &Reloads) -> Result<Self, StartError> {
+        let first = Wire::new(config, &config.upstream, reloads).await?;
         if config.more_upstreams.is_empty() {
             return Ok(Self::One(first));
         }
         let mut services = vec![(config.upstream.clone(), first)];
         for target in &config.more_upstreams {
-            services.push((target.clone(), Wire::new(config, target).await?));
+            let wire = Wire::new(config, target, reloads).await?;
+            services.push((target.clone(), wire));
         }
         let many = Arc::new(Many {
             health: Mutex::new(vec![Health::default(); services.len()]),

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::{Config, ConfigError, Target, UpstreamTls};
-use crate::tls::{Files, Fresh, TlsFault, provider};
+use crate::tls::{Files, Fresh, Reloads, TlsFault, provider};
 
 /// How connections to the service are encrypted.
 pub(super) struct Encryption {
@@ -31,7 +31,11 @@ pub(super) struct Encrypted<I>(pub(super) TlsStream<I>);
 impl Encryption {
     /// Reads the files; none where the service is not behind TLS. Must be called inside a
     /// runtime, in which one task then looks for new ones.
-    pub(super) fn new(config: &Config, target: &Target) -> Result<Option<Self>, ConfigError> {
+    pub(super) fn new(
+        config: &Config,
+        target: &Target,
+        reloads: &Reloads,
+    ) -> Result<Option<Self>, ConfigError> {
         let (Target::Tls(authority), Some(tls)) = (target, &config.upstream_tls) else {
             return Ok(None);
         };
@@ -43,7 +47,7 @@ impl Encryption {
         let name = ServerName::try_from(host.to_owned());
         let name = name.map_err(|_| at_fault(format!("{host:?} is no name of a server")))?;
         let (files, http2) = (tls.clone(), config.upstream_http2);
-        let fresh = Fresh::read(move |read| load(&files, http2, read));
+        let fresh = Fresh::read(reloads, move |read| load(&files, http2, read));
         let fresh = fresh.map_err(|fault| at_fault(fault.to_string()))?;
         tokio::spawn(Fresh::watch(Arc::downgrade(&fresh)));
         Ok(Some(Self {

@@ -30,6 +30,7 @@ use super::tls::{Encrypted, Encryption};
 use crate::config::{Config, Target};
 use crate::hop_by_hop;
 use crate::start::StartError;
+use crate::tls::Reloads;
 
 /// Connections to the service.
 pub(crate) struct Wire {
@@ -62,13 +63,17 @@ enum Carrier {
 
 impl Wire {
     /// Looks the service up; connections are made when they are needed.
-    pub(crate) async fn new(config: &Config, target: &Target) -> Result<Arc<Self>, StartError> {
+    pub(crate) async fn new(
+        config: &Config,
+        target: &Target,
+        reloads: &Reloads,
+    ) -> Result<Arc<Self>, StartError> {
         let timeouts = &config.timeouts;
         let mut peer = find(target).await.map_err(|source| StartError::Upstream {
             target: target.clone(),
             source,
         })?;
-        let encryption = Encryption::new(config, target)?;
+        let encryption = Encryption::new(config, target, reloads)?;
         let scheme = match &encryption {
             Some(_) => Scheme::HTTPS,
             None => Scheme::HTTP,

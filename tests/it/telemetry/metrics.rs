@@ -1,11 +1,11 @@
 //! Every request is counted: by its route, by what was decided, by what came of it.
 
-use harness::{Draft, Edge, Pod};
+use harness::{Answer, Draft, Edge, PATIENCE, Pod};
 
 /// The pod of the tests, after one request of each kind.
 pub(super) async fn busy() -> (Pod, Edge) {
-    // No disk, which may be late and then has its own words.
-    let pod = Pod::new("store = \"memory:\"").await;
+    // No disk, which may be late and then has its own words; and nobody who takes spans.
+    let pod = Pod::new("store = \"memory:\"\ntraces.otlp = \"http://127.0.0.1:1\"").await;
     let edge = pod.start().await;
     requests(&edge).await;
     (pod, edge)
@@ -79,6 +79,61 @@ async fn a_client_that_leaves_is_counted_without_a_status() {
     assert!(text.contains("vestibule_requests_in_flight 0"), "{text}");
     let abandoned = "vestibule_upstream_requests_total{outcome=\"abandoned\"} 1";
     assert!(text.contains(abandoned), "{text}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_refused_is_counted_by_its_reason() {
+    let pod = Pod::new("store = \"memory:\"").await;
+    let mut command = pod.command();
+    command.env("VESTIBULE__LIMITS__CONNECTIONS", "1");
+    let (edge, _output) = pod.start_talking(command).await;
+    let mut first = edge.wire().await;
+    assert_eq!(first.exchange(&Draft::get("/healthz")).await.status, 200);
+    let mut second = edge.wire().await;
+    second.send(&Draft::get("/healthz").to_bytes()).await;
+    assert_eq!(second.answer(false).await, Answer::Closed);
+    let refused = |reason| format!("vestibule_connections_refused_total{{reason=\"{reason}\"}}");
+    assert_eq!(edge.metric(&refused("too_many")).await, 1.0);
+    assert_eq!(edge.metric(&refused("tls")).await, 0.0);
+}
+
+#[tokio::test]
+async fn certificates_that_are_read_anew_are_counted_and_so_is_who_does_not_speak_tls() {
+    let pod =
+        Pod::new("store = \"memory:\"\ntls = { certificate = \"tls.crt\", key = \"tls.key\" }");
+    let pod = pod.await;
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(["api.test".to_owned()]).unwrap();
+        std::fs::write(pod.path("tls.key"), made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(pod.path("tls.crt"), made.cert.pem()).unwrap();
+    };
+    renew();
+    let edge = pod.start().await;
+    let mut wire = edge.wire().await;
+    wire.send(&Draft::get("/healthz").to_bytes()).await;
+    assert_eq!(wire.answer(false).await, Answer::Closed);
+    let refused = "vestibule_connections_refused_total{reason=\"tls\"}";
+    until(&edge, refused, 1.0).await;
+
+    let reloads = |outcome| {
+        format!("vestibule_certificate_reloads_total{{side=\"clients\",outcome=\"{outcome}\"}}")
+    };
+    renew();
+    until(&edge, &reloads("taken"), 1.0).await;
+    std::fs::write(pod.path("tls.crt"), "").unwrap();
+    until(&edge, &reloads("refused"), 1.0).await;
+    assert_eq!(edge.metric(&reloads("taken")).await, 1.0);
+}
+
+/// Waits until a figure has come to this.
+async fn until(edge: &Edge, name: &str, value: f64) {
+    let coming = async {
+        while edge.metric(name).await != value {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, coming).await;
+    assert!(came.is_ok(), "{name} does not become {value}");
 }
 
 const COUNTED: &str = r#"

@@ -10,7 +10,7 @@ use tokio_rustls::server::TlsStream;
 use vestibule::clock::Timestamp;
 
 use crate::config::Tls;
-use crate::tls::{Files, Fresh, TlsFault, provider};
+use crate::tls::{Files, Fresh, Reloads, TlsFault, provider};
 use crate::validity;
 
 /// What clients are shown, and what is asked of them.
@@ -23,10 +23,14 @@ pub(crate) struct Shown {
     pub(crate) ends: Option<Timestamp>,
 }
 
-/// Reads the files.
-pub(crate) fn read(tls: &Tls, http2: bool) -> Result<Arc<Certificates>, TlsFault> {
+/// Reads the files, and counts how often they are read anew.
+pub(crate) fn read(
+    tls: &Tls,
+    http2: bool,
+    reloads: &Reloads,
+) -> Result<Arc<Certificates>, TlsFault> {
     let tls = tls.clone();
-    Fresh::read(move |files| load(&tls, http2, files))
+    Fresh::read(reloads, move |files| load(&tls, http2, files))
 }
 
 /// Shakes hands with a client.

@@ -22,7 +22,7 @@ struct Site {
 async fn a_new_certificate_is_shown_to_new_connections_and_the_old_ones_go_on() {
     let site = Site::new();
     site.renew();
-    let certificates = read(&site.files(None), true).unwrap();
+    let certificates = read(&site.files(None), true, &Reloads::default()).unwrap();
     let (mut kept, mut served) = site.connect(&certificates, site.client()).await.unwrap();
     let old = shown(&kept);
     assert_eq!(certificates.reload(), Ok(false), "nothing has changed");
@@ -39,10 +39,11 @@ async fn a_new_certificate_is_shown_to_new_connections_and_the_old_ones_go_on() 
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_good_changes_nothing_and_is_told_once() {
+async fn a_file_that_is_not_good_changes_nothing_and_is_told_and_counted_once() {
     let site = Site::new();
     site.renew();
-    let certificates = read(&site.files(None), true).unwrap();
+    let reloads = Reloads::default();
+    let certificates = read(&site.files(None), true, &reloads).unwrap();
     let certificate = site.path("tls.crt");
     let good = std::fs::read_to_string(&certificate).unwrap();
     let foreign = KeyPair::generate().unwrap().serialize_pem();
@@ -78,6 +79,7 @@ async fn a_file_that_is_not_good_changes_nothing_and_is_told_once() {
     );
     site.renew();
     assert_eq!(certificates.reload(), Ok(true), "it is good again");
+    assert_eq!((reloads.refused.get(), reloads.taken.get()), (5, 1));
 }
 
 #[tokio::test]
@@ -92,7 +94,7 @@ async fn the_protocol_is_agreed_upon() {
         (false, vec![h2, h1], Ok(Some(h1))),
         (false, vec![h2], Err(())),
     ] {
-        let certificates = read(&site.files(None), http2).unwrap();
+        let certificates = read(&site.files(None), http2, &Reloads::default()).unwrap();
         let mut client = site.client();
         client.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         let connected = site.connect(&certificates, client).await;
@@ -108,7 +110,7 @@ async fn a_client_shows_a_certificate_where_one_is_asked_for() {
     let (site, stranger) = (Site::new(), Site::new());
     site.renew();
     std::fs::write(site.path("ca.crt"), site.authority.pem()).unwrap();
-    let certificates = read(&site.files(Some("ca.crt")), true).unwrap();
+    let certificates = read(&site.files(Some("ca.crt")), true, &Reloads::default()).unwrap();
     for (who, signed_by, want) in [
         ("nobody", None, false),
         ("one of another authority", Some(&stranger.authority), false),
@@ -131,7 +133,7 @@ async fn a_client_shows_a_certificate_where_one_is_asked_for() {
 async fn a_client_that_names_no_server_or_another_one_is_shown_the_certificate() {
     let site = Site::new();
     site.renew();
-    let certificates = read(&site.files(None), true).unwrap();
+    let certificates = read(&site.files(None), true, &Reloads::default()).unwrap();
     let mut client = site.client();
     client.enable_sni = false;
     assert!(site.connect(&certificates, client).await.is_ok());
@@ -140,7 +142,7 @@ async fn a_client_that_names_no_server_or_another_one_is_shown_the_certificate()
 #[test]
 fn what_cannot_be_read_is_named() {
     let site = Site::new();
-    let fault = read(&site.files(None), true).unwrap_err();
+    let fault = read(&site.files(None), true, &Reloads::default()).unwrap_err();
     assert!(
         fault
             .to_string()
@@ -148,7 +150,7 @@ fn what_cannot_be_read_is_named() {
         "{fault}"
     );
     site.renew();
-    let fault = read(&site.files(Some("ca.crt")), true).unwrap_err();
+    let fault = read(&site.files(Some("ca.crt")), true, &Reloads::default()).unwrap_err();
     assert!(
         fault.to_string().contains("ca.crt: it cannot be read"),
         "{fault}"
