@@ -116,7 +116,8 @@ struct Tally {
 /// The way to the writer's thread.
 struct Thread {
     /// Nothing once it is being closed.
-    steps: Option<SyncSender<Step>>,
+    /// In boxes, because a queue with a bound has all its places from the start.
+    steps: Option<SyncSender<Box<Step>>>,
     /// Disconnected when the file is closed.
     closed: Mutex<Receiver<()>>,
 }
@@ -329,7 +330,7 @@ impl Thread {
         answer: oneshot::Receiver<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let steps = self.steps.as_ref().expect("taken by drop alone");
-        if steps.try_send(step).is_err() {
+        if steps.try_send(Box::new(step)).is_err() {
             return Err(StoreError::not_sent());
         }
         match answer.await {

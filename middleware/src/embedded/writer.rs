@@ -57,12 +57,12 @@ impl Writer {
     }
 
     /// Writes until nobody is left who could ask.
-    pub(super) fn run(mut self, steps: &Receiver<Step>) {
+    pub(super) fn run(mut self, steps: &Receiver<Box<Step>>) {
         loop {
             let mut batch = match steps.recv_timeout(SNAPSHOT_EVERY) {
                 Ok(first) => {
                     let waiting = std::iter::once(first).chain(steps.try_iter());
-                    waiting.take(BATCH_MAX).collect()
+                    waiting.take(BATCH_MAX).map(|step| *step).collect()
                 }
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => break,

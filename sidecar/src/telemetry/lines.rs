@@ -6,8 +6,8 @@
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
@@ -15,8 +15,16 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Where lines go. Clones are one queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Lines {
-    queue: SyncSender<Item>,
-    dropped: Arc<AtomicU64>,
+    /// It has no bound by itself, because one that has takes all its memory at once.
+    queue: Sender<Item>,
+    tally: Arc<Tally>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    /// How many wait.
+    queued: AtomicUsize,
+    dropped: AtomicU64,
 }
 
 enum Item {
@@ -34,36 +42,44 @@ impl Lines {
     ///
     /// Where no thread can be started.
     pub(crate) fn to(name: &str, sink: impl Write + Send + 'static) -> io::Result<Self> {
-        let (queue, lines) = sync_channel(QUEUED);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&dropped);
+        let (queue, lines) = channel();
+        let tally = Arc::new(Tally::default());
+        let counted = Arc::clone(&tally);
         let thread = std::thread::Builder::new().name(name.to_owned());
         thread.spawn(move || write(&lines, BufWriter::new(sink), &counted))?;
-        Ok(Self { queue, dropped })
+        Ok(Self { queue, tally })
     }
 
     /// Takes a line, its end included, if there is room.
     pub(crate) fn push(&self, line: Vec<u8>) {
-        match self.queue.try_send(Item::Line(line)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+        if !self.send(Item::Line(line)) {
+            self.tally.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// How many lines were dropped.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.tally.dropped.load(Ordering::Relaxed)
     }
 
     /// Waits until what was taken is written, for so long at most.
     pub(crate) fn flush(&self, within: Duration) {
         let (mark, written) = sync_channel(1);
         // A queue that is full is stuck, and not waited for.
-        if self.queue.try_send(Item::Mark(mark)).is_ok() {
+        if self.send(Item::Mark(mark)) {
             let _ = written.recv_timeout(within);
         }
+    }
+
+    /// Whether there was room for it.
+    fn send(&self, item: Item) -> bool {
+        let queued = &self.tally.queued;
+        let has_room = queued.fetch_add(1, Ordering::Relaxed) < QUEUED;
+        let sent = has_room && self.queue.send(item).is_ok();
+        if !sent {
+            queued.fetch_sub(1, Ordering::Relaxed);
+        }
+        sent
     }
 }
 
@@ -87,12 +103,13 @@ impl Write for &Lines {
     }
 }
 
-fn write(lines: &Receiver<Item>, mut sink: BufWriter<impl Write>, dropped: &AtomicU64) {
+fn write(lines: &Receiver<Item>, mut sink: BufWriter<impl Write>, tally: &Tally) {
     while let Ok(first) = lines.recv() {
         let (mut next, mut written) = (Some(first), 0);
         let mut marks = Vec::new();
         let mut is_good = true;
         while let Some(item) = next {
+            tally.queued.fetch_sub(1, Ordering::Relaxed);
             match item {
                 Item::Line(line) => {
                     written += 1;
@@ -104,7 +121,7 @@ fn write(lines: &Receiver<Item>, mut sink: BufWriter<impl Write>, dropped: &Atom
         }
         // Which of them were written cannot be known.
         if sink.flush().is_err() || !is_good {
-            dropped.fetch_add(written, Ordering::Relaxed);
+            tally.dropped.fetch_add(written, Ordering::Relaxed);
         }
         for mark in marks {
             let _ = mark.try_send(());
@@ -151,7 +168,7 @@ mod tests {
         let dropped = lines.dropped();
         assert!((1..=5000).contains(&dropped), "{dropped}");
         drop(open);
-        while lines.queue.try_send(Item::Line(Vec::new())).is_err() {
+        while !lines.send(Item::Line(Vec::new())) {
             std::thread::yield_now();
         }
         lines.flush(Duration::from_secs(20));
