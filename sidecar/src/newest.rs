@@ -19,7 +19,8 @@ struct Shared<T> {
 /// A look at the newest value that takes the lock only where there is a newer one.
 pub(crate) struct View<T> {
     of: Newest<T>,
-    held: RefCell<(u64, T)>,
+    /// In a box, because what holds a look is moved from future to future.
+    held: RefCell<Option<Box<(u64, T)>>>,
 }
 
 // === impl Newest ===
@@ -52,7 +53,7 @@ impl<T: Clone> Newest<T> {
     pub(crate) fn view(&self) -> View<T> {
         View {
             of: self.clone(),
-            held: RefCell::new(self.read()),
+            held: RefCell::new(None),
         }
     }
 
@@ -80,10 +81,16 @@ impl<T: Clone> View<T> {
     /// What is the newest now.
     pub(crate) fn get(&self) -> T {
         let mut held = self.held.borrow_mut();
-        if held.0 != self.of.0.version.load(Ordering::Acquire) {
-            *held = self.of.read();
+        let newest = self.of.0.version.load(Ordering::Acquire);
+        match &*held {
+            Some(known) if known.0 == newest => known.1.clone(),
+            _ => held.insert(Box::new(self.of.read())).1.clone(),
         }
-        held.1.clone()
+    }
+
+    /// Holds nothing until it looks again.
+    pub(crate) fn close(&self) {
+        drop(self.held.take());
     }
 }
 
@@ -106,10 +113,14 @@ mod tests {
         assert_eq!((*taken, *view.get(), *newest.get()), (1, 2, 2));
         newest.put(Arc::new(3));
         assert_eq!((*view.get(), *newest.view().get()), (3, 3));
+        view.close();
         assert_eq!(
             Arc::strong_count(&taken),
             1,
             "nobody else holds the old one"
         );
+        let newest = newest.get();
+        assert_eq!(Arc::strong_count(&newest), 2, "a closed look holds nothing");
+        assert_eq!(*view.get(), 3);
     }
 }

@@ -12,10 +12,14 @@
 //! HTTP/1.1, and HTTP/2 with prior knowledge where it is on, are told apart by the first
 //! bytes. A head that is late is answered 408; whatever else is late is closed without a word.
 //!
+//! One of HTTP/1.1 that rests between two requests holds its stream and little else: what hyper
+//! keeps for it is made anew with the next one.
+//!
 //! A connection that is to leave says so with an answer, `Connection: close` on HTTP/1.1 and
 //! `GOAWAY` on HTTP/2, so that no client sends into its end. Only where the time for that is
 //! over is an idle one closed.
 
+mod http1;
 mod late;
 mod pace;
 mod service;
@@ -33,7 +37,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::{http1 as hyper_http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -63,7 +67,7 @@ pub struct Peer {
 pub(crate) struct Http {
     first_byte: Duration,
     bounds: Bounds,
-    http1: http1::Builder,
+    http1: hyper_http1::Builder,
     /// None where HTTP/2 is off.
     http2: Option<http2::Builder<TokioExecutor>>,
     /// None where connections are not encrypted.
@@ -103,6 +107,8 @@ enum End {
     Done,
     /// It was waited for longer than it may be.
     Overdue,
+    /// It has none yet, and rests.
+    Resting,
 }
 
 /// Why a connection was closed before a request was taken from it.
@@ -140,7 +146,7 @@ impl Http {
                 write: timeouts.write,
                 request: timeouts.request,
             },
-            http1: http1(&config.limits),
+            http1: http1::builder(&config.limits),
             http2: config.http2.then(|| http2(&config.limits, timeouts)),
             certificates: None,
             proxies: Arc::new(config.proxies.clone()),
@@ -208,21 +214,16 @@ impl Http {
         };
         let pace = Pace::new(protocol == Protocol::Http2, Instant::now());
         let serve = Serve::new(stack, peer, Arc::clone(&self.proxies), pace.clone());
-        let io = TokioIo::new(Paced::new(io, opening, pace.clone()));
-        // In a box each: this future would have room for both, for as long as either lasts.
+        let io = Paced::new(io, opening.into_bytes(), pace.clone());
         match (protocol, &self.http2) {
             (Protocol::Http2, Some(http2)) => {
+                let io = TokioIo::new(io);
+                // In boxes: this future would have room for both protocols, for as long as
+                // either lasts.
                 let mut connection = Box::new(http2.serve_connection(io, serve));
-                self.drive(&mut *connection, &pace, leave).await;
+                Box::pin(self.drive(&mut *connection, &pace, leave)).await;
             }
-            _ => {
-                let mut connection = Box::new(self.http1.serve_connection(io, serve));
-                let end = self.drive(&mut *connection, &pace, leave).await;
-                if end == End::Overdue && pace.awaits_head() {
-                    let io = connection.into_parts().io.into_inner();
-                    late::answer(io, &self.format).await;
-                }
-            }
+            _ => self.serve_http1(io, serve, &pace, leave).await,
         }
     }
 
@@ -278,14 +279,19 @@ impl Http {
                     return Poll::Ready(End::Done);
                 }
             }
-            overdue.as_mut().poll(cx).map(|()| End::Overdue)
+            overdue.as_mut().poll(cx)
         })
         .await
     }
 
-    /// Ends when the connection has waited for something longer than it may.
-    fn overdue<'a>(&'a self, pace: &'a Pace) -> impl Future<Output = ()> + 'a {
-        let mut alarm = Box::pin(tokio::time::sleep(self.bounds.idle));
+    /// Ends when the connection has waited for something longer than it may, or rests.
+    fn overdue<'a>(&'a self, pace: &'a Pace) -> impl Future<Output = End> + 'a {
+        let look_again = if pace.is_multiplexed() {
+            self.bounds.idle
+        } else {
+            RESTS_AFTER
+        };
+        let mut alarm = Box::pin(tokio::time::sleep(look_again));
         std::future::poll_fn(move |cx: &mut Context<'_>| {
             if let Some(due) = pace.due(&self.bounds)
                 && due < alarm.deadline()
@@ -295,18 +301,23 @@ impl Http {
             // The alarm is moved forward only when it rings, not with every request.
             while alarm.as_mut().poll(cx).is_ready() {
                 let now = Instant::now();
-                match pace.due(&self.bounds) {
-                    Some(due) if due <= now => return Poll::Ready(()),
-                    Some(due) => alarm.as_mut().reset(due),
-                    None => alarm.as_mut().reset(now + self.bounds.idle),
+                let due = pace.due(&self.bounds);
+                if due.is_some_and(|due| due <= now) {
+                    return Poll::Ready(End::Overdue);
                 }
+                let rests_at = pace.rests_since().map(|since| since + RESTS_AFTER);
+                if rests_at.is_some_and(|rests_at| rests_at <= now) {
+                    return Poll::Ready(End::Resting);
+                }
+                let next = rests_at.unwrap_or(now + look_again);
+                alarm.as_mut().reset(due.map_or(next, |due| due.min(next)));
             }
             Poll::Pending
         })
     }
 }
 
-impl<I, B, S> Connection for http1::Connection<I, S>
+impl<I, B, S> Connection for hyper_http1::Connection<I, S>
 where
     S: hyper::service::HttpService<Incoming, ResBody = B>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -340,18 +351,6 @@ async fn too_late(leave: watch::Receiver<Leave>) {
     tokio::time::sleep_until(fresh_until).await;
 }
 
-fn http1(limits: &Limits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // `Pace` bounds the head, and leaves idle connections alone.
-        .header_read_timeout(None)
-        .max_headers(limits.headers_max)
-        .max_header_size(limits.head_max)
-        .max_buf_size(limits.head_max.max(READ_BUFFER));
-    builder
-}
-
 fn http2(limits: &Limits, timeouts: &Timeouts) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let head_max = u32::try_from(limits.head_max).unwrap_or(u32::MAX);
@@ -370,8 +369,9 @@ fn http2(limits: &Limits, timeouts: &Timeouts) -> http2::Builder<TokioExecutor> 
 /// time to send.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Bytes that hyper reads of a body at a time.
-const READ_BUFFER: usize = 64 << 10;
+/// Long enough that a client which goes on at once is not waited for with what hyper holds
+/// anew, and short enough that the others cost no memory.
+const RESTS_AFTER: Duration = Duration::from_secs(1);
 
 /// Bytes of an answer that one HTTP/2 stream may hold while its client does not read.
 const SEND_BUFFER: usize = 64 << 10;

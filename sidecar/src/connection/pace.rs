@@ -110,6 +110,12 @@ impl Pace {
         self.with(|state| matches!(state.phase, Phase::Head(_)) && state.blocked.is_none())
     }
 
+    /// Since when nothing is under way on a connection that has had a request, and which is
+    /// not multiplexed.
+    pub(crate) fn rests_since(&self) -> Option<Instant> {
+        self.with(|state| state.rests_since())
+    }
+
     /// When the connection has waited long enough.
     pub(crate) fn due(&self, bounds: &Bounds) -> Option<Instant> {
         self.with(|state| state.due(bounds))
@@ -166,6 +172,13 @@ impl State {
             (false, None) => Some(now),
             (false, since) => since,
         };
+    }
+
+    fn rests_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Idle(since) if !self.multiplexed && self.blocked.is_none() => Some(since),
+            _ => None,
+        }
     }
 
     fn due(&self, bounds: &Bounds) -> Option<Instant> {

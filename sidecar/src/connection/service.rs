@@ -66,6 +66,13 @@ impl<S> Serve<S> {
     }
 }
 
+impl<S: Clone> Serve<S> {
+    /// Holds nothing of the stack until the next request.
+    pub(crate) fn rest(&self) {
+        self.stack.close();
+    }
+}
+
 impl<S, B> hyper::service::Service<Request<Incoming>> for Serve<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone,

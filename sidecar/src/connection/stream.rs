@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -25,12 +26,12 @@ pub(crate) struct Opening {
     length: usize,
 }
 
-/// A stream that begins with its opening and keeps the pace.
+/// A stream that begins with what was read of it already, and keeps the pace.
 #[derive(Debug)]
 pub(crate) struct Paced<I> {
     inner: I,
-    opening: Opening,
-    given: usize,
+    /// What was read and is to be given again.
+    again: Bytes,
     pace: Pace,
     linger: Option<Linger>,
 }
@@ -82,6 +83,11 @@ impl Opening {
         }
     }
 
+    /// What has been read.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        Bytes::copy_from_slice(&self.bytes[..self.length])
+    }
+
     async fn read_more<I: AsyncRead + Unpin>(&mut self, io: &mut I) -> io::Result<()> {
         match io.read(&mut self.bytes[self.length..]).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -96,14 +102,23 @@ impl Opening {
 // === impl Paced ===
 
 impl<I> Paced<I> {
-    pub(crate) fn new(inner: I, opening: Opening, pace: Pace) -> Self {
+    pub(crate) const fn new(inner: I, again: Bytes, pace: Pace) -> Self {
         Self {
             inner,
-            opening,
-            given: 0,
+            again,
             pace,
             linger: None,
         }
+    }
+
+    /// The next that is read are these bytes.
+    pub(crate) fn give_again(&mut self, bytes: Bytes) {
+        self.again = bytes;
+    }
+
+    /// Whether it has something at hand.
+    pub(crate) const fn gives_again(&self) -> bool {
+        !self.again.is_empty()
     }
 }
 
@@ -114,11 +129,13 @@ impl<I: AsyncRead + Unpin> AsyncRead for Paced<I> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let opening = &this.opening.bytes[this.given..this.opening.length];
-        if !opening.is_empty() {
-            let length = opening.len().min(buf.remaining());
-            buf.put_slice(&opening[..length]);
-            this.given += length;
+        if !this.again.is_empty() {
+            let length = this.again.len().min(buf.remaining());
+            buf.put_slice(&this.again.split_to(length));
+            if this.again.is_empty() {
+                // An empty piece holds on to the whole.
+                this.again = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -235,11 +252,7 @@ mod tests {
         for (pause, pieces, want) in [(20, 5, 5), (200, 5, 1), (20, 500, 100)] {
             let (mut client, server) = tokio::io::duplex(64);
             let pace = Pace::new(false, Instant::now());
-            let opening = Opening {
-                bytes: [0; 24],
-                length: 0,
-            };
-            let mut paced = Paced::new(server, opening, pace);
+            let mut paced = Paced::new(server, Bytes::new(), pace);
             let sending = tokio::spawn(async move {
                 let mut sent = 0;
                 while sent < pieces && client.write_all(b"more").await.is_ok() {
@@ -266,7 +279,7 @@ mod tests {
         assert_eq!(protocol, Protocol::Http1);
         let pace = Pace::new(false, Instant::now());
         let mut text = String::new();
-        let mut paced = Paced::new(io, opening, pace);
+        let mut paced = Paced::new(io, opening.into_bytes(), pace);
         paced.read_to_string(&mut text).await.unwrap();
         assert_eq!(text, "PUT / HTTP/1.1\r\nhost: a\r\n\r\n");
     }

@@ -103,6 +103,76 @@ async fn an_idle_connection_outlives_the_deadline_of_a_head() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_rests_holds_no_stack_and_nothing_of_hyper_and_serves_on() {
+    let held = Arc::new(());
+    let stack = {
+        let held = Arc::clone(&held);
+        service_fn(move |request| {
+            let _held = &held;
+            answer(request)
+        })
+    };
+    let (mut client, _leave) = connect_to(stack);
+    for _ in 0..3 {
+        assert!(get(&mut client).await.starts_with("HTTP/1.1 200"));
+        tokio::time::sleep(RESTS_AFTER / 2).await;
+        assert_eq!(Arc::strong_count(&held), 3, "it may go on at once");
+        tokio::time::sleep(RESTS_AFTER).await;
+        assert_eq!(Arc::strong_count(&held), 2, "the newest alone has it");
+    }
+    let waited = until_closed(&mut client).await;
+    let idle = http().bounds.idle;
+    assert_eq!(
+        waited,
+        idle - RESTS_AFTER * 3 / 2,
+        "the deadline is the same"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_of_the_next_head_before_a_connection_rested_is_not_lost() {
+    let (mut client, _leave) = connect();
+    let (head, rest) = (
+        "GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HT",
+        "TP/1.1\r\nhost: a\r\n\r\n",
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(RESTS_AFTER * 3).await;
+    client.write_all(rest.as_bytes()).await.unwrap();
+    tokio::time::sleep(RESTS_AFTER / 2).await;
+    let mut answers = vec![0; 4096];
+    let length = client.read(&mut answers).await.unwrap();
+    let answers = String::from_utf8_lossy(&answers[..length]);
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_dribbles_after_a_rest_has_its_deadline() {
+    let (mut client, _leave) = connect();
+    get(&mut client).await;
+    tokio::time::sleep(RESTS_AFTER * 2).await;
+    client.write_all(b"GET /").await.unwrap();
+    let began = Instant::now();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_still_sent_after_its_answer_is_no_next_request() {
+    let (mut client, _leave) = connect();
+    let head = "POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nsome";
+    client.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(RESTS_AFTER * 2).await;
+    let smuggled = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let _ = client.write_all(smuggled.as_bytes()).await;
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 1, "{answers}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_answer_is_waited_for() {
     let (mut client, _leave) = connect();
     client
@@ -152,11 +222,17 @@ async fn a_client_that_reads_drop_by_drop_is_cut_at_the_deadline_of_the_whole_re
 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_an_idle_connection_is_closed_at_once_and_a_fresh_one_soon() {
-    for (requests, want) in [(0, FRESH), (1, Duration::ZERO)] {
+    let at_once = Duration::ZERO;
+    for (requests, idle, want) in [
+        (0, at_once, FRESH),
+        (1, at_once, at_once),
+        (1, RESTS_AFTER * 2, at_once),
+    ] {
         let (mut client, leave) = connect();
         for _ in 0..requests {
             get(&mut client).await;
         }
+        tokio::time::sleep(idle).await;
         leave.send_replace(Leave::Now);
         let waited = until_closed(&mut client).await;
         assert_eq!(waited, want, "after {requests} requests");
@@ -224,11 +300,15 @@ async fn a_layer_that_fails_is_answered_for() {
 }
 
 fn connect() -> (DuplexStream, watch::Sender<Leave>) {
+    connect_to(service_fn(answer))
+}
+
+fn connect_to(stack: impl Stack + Sync) -> (DuplexStream, watch::Sender<Leave>) {
     let (client, server) = tokio::io::duplex(PIPE);
     let (leave, told) = watch::channel(Leave::Stay);
     tokio::spawn(async move {
         http()
-            .serve(server, NOBODY, Newest::new(service_fn(answer)).view(), told)
+            .serve(server, NOBODY, Newest::new(stack).view(), told)
             .await
     });
     (client, leave)
@@ -238,6 +318,12 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Given>, Infallibl
     if request.uri().path() == "/endless" {
         let pieces = stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b'x'; 1024]))));
         return Ok(Response::new(StreamBody::new(pieces).boxed_unsync()));
+    }
+    if request.uri().path() == "/early" {
+        let mut body = request.into_body();
+        // Held on to for longer than the answer takes.
+        tokio::spawn(async move { while body.frame().await.is_some() {} });
+        return Ok(Response::new(Full::from("early").boxed_unsync()));
     }
     let body = match request.uri().path() {
         "/slow" => {
