@@ -231,5 +231,5 @@ const SPARE: usize = 128;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// Allocators give back what they do not use over some seconds.
-const SETTLES: Duration = Duration::from_secs(3);
+/// The sidecar's allocator gives back over ten seconds what is not used.
+const SETTLES: Duration = Duration::from_secs(12);
