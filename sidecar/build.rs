@@ -1,7 +1,5 @@
 //! Says how the binary is to be linked.
 
-#![expect(clippy::print_stdout, reason = "this is how cargo is told")]
-
 use std::env;
 use std::process::Command;
 
