@@ -1,5 +1,7 @@
 //! What operators look at, on a listener of its own: health, readiness, metrics.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -19,10 +21,10 @@ pub(crate) fn router<S: Store>(app: App<S>) -> Router {
         .route("/readyz", get(ready::<S>))
         .route("/metrics", get(metrics::<S>))
         .fallback(|| async { ApiError::endpoint_not_found() })
-        .with_state(app)
+        .with_state(Arc::new(app))
 }
 
-async fn metrics<S: Store>(State(app): State<App<S>>) -> Response {
+async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
     let openmetrics =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(CONTENT_TYPE, openmetrics)], app.metrics.text()).into_response()

@@ -7,6 +7,10 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use vestibule_messaging::cli::{self, Args, Command, LogFormat};
 
+/// Requests, the connection to the database and its thread pass buffers to one another.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let command = Args::parse().command;

@@ -1,7 +1,7 @@
 //! What the messaging service costs beside the bare minimum, measured in turns in one run:
 //! `cargo run --release -p vestibule-tests --example messaging_figures` (after
 //! `cargo build --release --bins --examples`). Words behind it, as `delivered` and
-//! `postgres`, leave only the rows that have all of them.
+//! `postgres`, leave only the rows that have all of them; `-keyed` leaves out those that have it.
 
 #![expect(clippy::print_stdout, reason = "a measurement is printed")]
 
@@ -68,11 +68,16 @@ async fn main() {
     }
 }
 
-/// Whether every word that was given is of this row.
+/// Whether every word that was given is of this row, and none of those behind a `-`.
 fn is_wanted(what: &str, engine: Engine) -> bool {
+    let is_of_row =
+        |word: &str| what.split([' ', ',']).any(|part| part == word) || engine.as_str() == word;
     std::env::args()
         .skip(1)
-        .all(|word| what.split([' ', ',']).any(|part| part == word) || engine.as_str() == word)
+        .all(|word| match word.strip_prefix('-') {
+            Some(other) => !is_of_row(other),
+            None => is_of_row(&word),
+        })
 }
 
 fn row(what: &str, engine: Engine, ours: &mut [f64], floors: &mut [f64]) {

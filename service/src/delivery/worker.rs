@@ -32,8 +32,9 @@ pub struct Worker<S, C> {
 enum Look {
     /// When half of those who may send at a time have ended: more is due than had room.
     WhenHalfIsFree,
-    /// After so long, or when somebody knocks.
-    After(Duration),
+    /// When somebody knocks, but not before the first of these times is over, or when the
+    /// second one is.
+    Between(Duration, Duration),
 }
 
 // === impl Worker ===
@@ -61,11 +62,12 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
     /// Runs until `stop`, and then until the attempts under way have ended.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let (ended, outcomes) = mpsc::channel(SENDS_MAX);
-        tokio::join!(self.send(ended, stop), self.settle(outcomes));
+        let worker = Arc::new(self);
+        tokio::join!(worker.send(ended, stop), worker.settle(outcomes));
     }
 
     /// Starts what is due, until `stop`.
-    async fn send(&self, ended: mpsc::Sender<Ended>, stop: impl Future<Output = ()>) {
+    async fn send(self: &Arc<Self>, ended: mpsc::Sender<Ended>, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut sends = JoinSet::new();
         loop {
@@ -73,7 +75,7 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
                 Ok(next) => next,
                 Err(cause) => {
                     error!(?cause, "the queue cannot be read");
-                    Look::After(STORE_PAUSE)
+                    Look::Between(STORE_PAUSE, STORE_PAUSE)
                 }
             };
             let looks_again = async {
@@ -84,10 +86,11 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
                             sends.join_next().await;
                         }
                     }
-                    Look::After(pause) => {
+                    Look::Between(least, most) => {
+                        tokio::time::sleep(least).await;
                         tokio::select! {
                             () = self.wake.notified() => {}
-                            () = tokio::time::sleep(pause) => {}
+                            () = tokio::time::sleep(most.saturating_sub(least)) => {}
                         }
                     }
                 }
@@ -103,7 +106,7 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
 
     /// Starts what is due and has room; returns when more can be.
     async fn turn(
-        &self,
+        self: &Arc<Self>,
         sends: &mut JoinSet<()>,
         ended: &mpsc::Sender<Ended>,
     ) -> Result<Look, StoreError> {
@@ -123,7 +126,7 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
                 correlation_id = &*departure.correlation_id,
                 traceparent = departure.traceparent.as_deref(),
             );
-            let delivery = self.clone().deliver(departure, ended.clone());
+            let delivery = Arc::clone(self).deliver(departure, ended.clone());
             sends.spawn(delivery.instrument(span));
         }
         if taken == room {
@@ -131,14 +134,19 @@ impl<S: Queue, C: CloudApi> Worker<S, C> {
         }
         let due = self.store.next_due().await?;
         let wait = due.map_or(IDLE_MAX, |due| due.since(self.clock.now()));
-        Ok(Look::After(match wait {
+        let wait = match wait {
             // Due, and left behind: another replica is at it, or each had to wait its turn.
             Duration::ZERO if taken == 0 => BUSY_PAUSE,
             wait => wait.min(IDLE_MAX),
-        }))
+        };
+        let least = match taken {
+            0 => wait.min(LULL),
+            _ => Duration::ZERO,
+        };
+        Ok(Look::Between(least, wait))
     }
 
-    async fn deliver(self, departure: Departure, ended: mpsc::Sender<Ended>) {
+    async fn deliver(self: Arc<Self>, departure: Departure, ended: mpsc::Sender<Ended>) {
         let number = &departure.line.phone_number_id;
         let body = cloud_api::body(&departure.to, &departure.content, &departure.token);
         let began = self.clock.elapsed();
@@ -241,6 +249,10 @@ const SENDS_MAX: usize = 128;
 
 /// Wall time may be set while the worker sleeps, so it never sleeps long.
 const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// Where nothing could leave, those who knock meanwhile are looked at together: a number that
+/// has to wait is not asked again for every message that joins its queue.
+const LULL: Duration = Duration::from_millis(5);
 
 /// When a number is looked at again that another replica was taking for.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);

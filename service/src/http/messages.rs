@@ -1,5 +1,7 @@
 //! `POST /v1/whatsapp/messages` and `GET /v1/whatsapp/messages/{id}`.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, State};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +17,7 @@ use crate::store::Store;
 
 /// Sends a free-form text, inside the customer's window.
 pub(super) async fn send<S: Store>(
-    State(app): State<App<S>>,
+    State(app): State<Arc<App<S>>>,
     call: Call,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
@@ -26,7 +28,7 @@ pub(super) async fn send<S: Store>(
 ///
 /// An unknown id, an id that is none, and another account's message look alike.
 pub(super) async fn show<S: Store>(
-    State(app): State<App<S>>,
+    State(app): State<Arc<App<S>>>,
     path: Result<RawPathParams, RawPathParamsRejection>,
     call: Call,
 ) -> Result<Response, ApiError> {

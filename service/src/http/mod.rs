@@ -89,7 +89,7 @@ pub fn router<S: Store>(app: App<S>) -> Router {
         .route("/openapi.json", get(Served::json(document()).handler()))
         .route("/docs", get(Served::page(page(), policy()).handler()))
         .fallback(unknown)
-        .with_state(app)
+        .with_state(Arc::new(app))
 }
 
 /// What both sending endpoints do; they differ in what `content` reads.
@@ -136,7 +136,9 @@ pub(crate) async fn healthy() -> &'static str {
     "ok"
 }
 
-pub(crate) async fn ready<S: Store>(State(app): State<App<S>>) -> Result<&'static str, ApiError> {
+pub(crate) async fn ready<S: Store>(
+    State(app): State<Arc<App<S>>>,
+) -> Result<&'static str, ApiError> {
     // A store that hangs must not make a probe hang.
     let asked = tokio::time::timeout(READY_WITHIN, app.store.next_due()).await;
     match asked {

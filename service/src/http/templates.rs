@@ -1,5 +1,7 @@
 //! `POST /v1/whatsapp/templates`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value};
@@ -15,7 +17,7 @@ use crate::template::{Button, ButtonKind, Language, MediaUrl, Name, Parameters, 
 
 /// Sends an approved template, at any time.
 pub(super) async fn send<S: Store>(
-    State(app): State<App<S>>,
+    State(app): State<Arc<App<S>>>,
     call: Call,
     body: JsonBody,
 ) -> Result<Response, ApiError> {

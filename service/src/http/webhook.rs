@@ -3,6 +3,8 @@
 //! A body is verified, appended and acknowledged, in this order; what it says is done
 //! afterwards. Meta repeats whatever is not answered with 200.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
@@ -19,7 +21,7 @@ use crate::store::Store;
 
 /// Answers Meta's challenge, if Meta shows the token that it was given.
 pub(super) async fn verify<S: Store>(
-    State(app): State<App<S>>,
+    State(app): State<Arc<App<S>>>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let query = Query(uri.query().unwrap_or_default());
@@ -42,7 +44,7 @@ pub(super) async fn verify<S: Store>(
 
 /// Takes a body in.
 pub(super) async fn take_in<S: Store>(
-    State(app): State<App<S>>,
+    State(app): State<Arc<App<S>>>,
     request: Request,
 ) -> Result<(), ApiError> {
     let began = app.clock.elapsed();

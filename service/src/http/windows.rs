@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use std::sync::Arc;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -35,7 +37,7 @@ struct WindowView<'a> {
 /// Shows the windows between an agent's numbers and a customer. An agent that is not the
 /// account's has no numbers.
 pub(super) async fn show<S: Store>(
-    State(app): State<App<S>>,
+    State(app): State<Arc<App<S>>>,
     call: Call,
     query: Result<Query<HashMap<String, String>>, QueryRejection>,
 ) -> Result<Response, ApiError> {

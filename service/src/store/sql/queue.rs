@@ -133,6 +133,10 @@ async fn from_number(
         Gate::Probe => 1,
         Gate::Shut => return Ok(()),
     };
+    let room = number.room(taker.now, room);
+    if room == 0 {
+        return tell_of_wait(sql, taker, line).await;
+    }
     let (mut leaving, mut changed, mut pairs) = (Vec::new(), Vec::new(), BTreeMap::new());
     let mut is_too_fast = false;
     for row in due(sql, line, taker.now, room + PUT_OFF_MAX).await? {
@@ -168,11 +172,17 @@ async fn from_number(
     shape::keep_pairs(sql, &line.phone_number_id, &pairs).await?;
     number.keep(sql, line).await?;
     departures.append(&mut leaving);
-    if is_too_fast {
-        let opens_at = shape::opens_at(sql, line, taker.now).await?;
-        let wait = opens_at.since(taker.now);
-        taker.settings.metrics.shaped("number", wait);
+    match is_too_fast {
+        true => tell_of_wait(sql, taker, line).await,
+        false => Ok(()),
     }
+}
+
+/// Counts that messages wait because their number may not send faster.
+async fn tell_of_wait(sql: &mut Sql<'_>, taker: Taker<'_>, line: &Line) -> Result<(), sqlx::Error> {
+    let opens_at = shape::opens_at(sql, line, taker.now).await?;
+    let wait = opens_at.since(taker.now);
+    taker.settings.metrics.shaped("number", wait);
     Ok(())
 }
 

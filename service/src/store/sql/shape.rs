@@ -26,6 +26,14 @@ impl NumberTurn {
         }
     }
 
+    /// How many messages may leave, up to so many.
+    pub(in crate::store) fn room(&self, now: Timestamp, most: usize) -> usize {
+        let next = |number: &Number| number.depart(self.per_second, now);
+        std::iter::successors(next(&self.number), next)
+            .take(most)
+            .count()
+    }
+
     /// Whether a message may leave.
     pub(in crate::store) fn may_depart(&self, now: Timestamp) -> bool {
         self.number.depart(self.per_second, now).is_some()

@@ -128,6 +128,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
+        // A statement over many rows notes what it would have to take back.
+        .pragma("temp_store", "MEMORY")
 }
 
 async fn migrate(connection: &mut SqliteConnection) -> Result<usize, StoreError> {
