@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
+use reqwest::Url;
 use tracing::debug;
 
 use super::{CloudApi, Reply};
@@ -17,7 +18,8 @@ use crate::config::Secret;
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
-    base: Box<str>,
+    /// Read once: a name is looked at letter by letter.
+    base: Url,
     authorization: HeaderValue,
 }
 
@@ -34,6 +36,9 @@ pub struct Timeouts {
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    /// The address is none that anything can be posted to.
+    #[error("the Cloud API's base URL cannot be read")]
+    Address(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The token cannot be written into a header.
     #[error("the Cloud API's token has a character that no header can carry")]
     Token,
@@ -69,7 +74,8 @@ impl Client {
             .map_err(|_| ClientError::Token)?;
         authorization.set_sensitive(true);
         let http = http.build().map_err(ClientError::Http)?;
-        let base = format!("{}/{version}/", base_url.trim_end_matches('/')).into();
+        let base = format!("{}/{version}/", base_url.trim_end_matches('/'));
+        let base = Url::parse(&base).map_err(|cause| ClientError::Address(cause.into()))?;
         Ok(Self {
             http,
             base,
@@ -77,10 +83,16 @@ impl Client {
         })
     }
 
+    fn to(&self, phone_number_id: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{phone_number_id}/messages", self.base.path()));
+        url
+    }
+
     async fn post(&self, phone_number_id: &str, body: Bytes) -> Result<Reply, reqwest::Error> {
         let mut response = self
             .http
-            .post(format!("{}{phone_number_id}/messages", self.base))
+            .post(self.to(phone_number_id))
             .header(AUTHORIZATION, self.authorization.clone())
             .header(CONTENT_TYPE, "application/json")
             .body(body)
@@ -120,7 +132,7 @@ impl CloudApi for Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("base", &self.base)
+            .field("base", &self.base.as_str())
             .finish_non_exhaustive()
     }
 }

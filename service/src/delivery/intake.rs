@@ -59,12 +59,29 @@ impl<S: store::Intake> Intake<S> {
                 error!(?cause, "webhooks cannot be worked off");
                 STORE_PAUSE
             });
+            let looks_again = async {
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+                self.give_way().await;
+            };
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = looks_again => {}
             }
+        }
+    }
+
+    /// Lets those webhooks be acknowledged first that come now, for a moment: Meta waits for
+    /// that, and repeats what it has waited for too long.
+    async fn give_way(&self) {
+        for _ in 0..WAY_GIVEN {
+            if !self.store.is_pressed() {
+                return;
+            }
+            tokio::time::sleep(WAY_LOOK).await;
         }
     }
 
@@ -133,7 +150,12 @@ pub(super) fn tell(changes: &[Change]) {
 }
 
 /// As many bodies as one transaction takes, so that others need not wait long for it.
-const TURN_MAX: u32 = 64;
+const TURN_MAX: u32 = 256;
+
+/// For how long those that come go first, and how often that is looked at: what was taken in
+/// is still worked off faster than Meta lets one number send.
+const WAY_GIVEN: u32 = 10;
+const WAY_LOOK: Duration = Duration::from_millis(4);
 
 /// When bodies are looked at again that another replica was at.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);

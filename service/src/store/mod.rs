@@ -108,6 +108,9 @@ pub trait Intake: Clone + Send + Sync + 'static {
     /// Appends a body.
     fn append(&self, body: Bytes) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Whether bodies wait to be appended that came while others were.
+    fn is_pressed(&self) -> bool;
+
     /// The oldest bodies that were not worked off, so many at most.
     fn backlog(&self, max: u32) -> impl Future<Output = Result<Vec<Webhook>, StoreError>> + Send;
 

@@ -91,6 +91,17 @@ impl Rig {
     pub(crate) async fn accepted(&self) -> u64 {
         accepted(self.simulator).await
     }
+
+    /// Waits until it has accepted so many, and tells how many they are by then.
+    pub(crate) async fn accepted_after(&self, least: u64) -> u64 {
+        loop {
+            let accepted = self.accepted().await;
+            if accepted >= least {
+                return accepted;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 fn served(config: &std::path::Path) -> (Process, SocketAddr) {

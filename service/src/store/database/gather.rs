@@ -52,6 +52,11 @@ impl<I: Send + Sync + 'static> Gather<I> {
         told.await
             .map_err(|gone| StoreError::failed(self.step, gone))?
     }
+
+    /// Whether somebody waits for a batch to come.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.queue.capacity() < self.queue.max_capacity()
+    }
 }
 
 impl<I> Clone for Gather<I> {
@@ -178,6 +183,38 @@ mod tests {
         let taken = taken.lock().unwrap();
         assert_eq!(taken.iter().sum::<usize>(), 10);
         assert!(taken.len() <= 2, "{taken:?}");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_batch_to_come_is_known() {
+        let gate = Arc::new(Semaphore::new(0));
+        let gather = {
+            let gate = Arc::clone(&gate);
+            Gather::start("a step", move |_: Vec<Arc<u32>>| {
+                let gate = Arc::clone(&gate);
+                async move {
+                    gate.acquire().await.unwrap().forget();
+                    Ok(())
+                }
+            })
+        };
+        assert!(!gather.has_waiting());
+        let ask = |n| {
+            let gather = gather.clone();
+            tokio::spawn(async move { gather.ask(n).await })
+        };
+        let first = ask(1);
+        while !first.is_finished() && Arc::strong_count(&gate) < 3 {
+            tokio::task::yield_now().await;
+        }
+        let second = ask(2);
+        while !gather.has_waiting() {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(2);
+        first.await.unwrap().unwrap();
+        second.await.unwrap().unwrap();
+        assert!(!gather.has_waiting());
     }
 
     #[tokio::test]

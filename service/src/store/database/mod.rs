@@ -313,6 +313,10 @@ impl Intake for Database {
         Ok(())
     }
 
+    fn is_pressed(&self) -> bool {
+        self.appends.has_waiting()
+    }
+
     async fn backlog(&self, max: u32) -> Result<Vec<Webhook>, StoreError> {
         self.read(move |mut sql| {
             Box::pin(async move { inbox::backlog(&mut sql, max, BACKLOG_BYTES).await })

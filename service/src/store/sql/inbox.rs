@@ -26,20 +26,26 @@ pub(in crate::store) async fn append(
     Ok(())
 }
 
-/// Appends bodies, each with the time at which it came: one statement.
+/// Appends bodies, each with the time at which it came: one statement, which is given the
+/// bodies in one piece, and where each begins and how long it is.
 pub(in crate::store) async fn append_all<'b>(
     sql: &mut Sql<'_>,
     bodies: impl IntoIterator<Item = (&'b [u8], Timestamp)>,
 ) -> Result<(), sqlx::Error> {
-    let appended = bodies
-        .into_iter()
-        .map(|(body, at)| (hex::encode(body), at.as_unix_millis()));
+    let (mut whole, mut parts) = (Vec::new(), Vec::new());
+    for (body, at) in bodies {
+        parts.push((whole.len() + 1, body.len(), at.as_unix_millis()));
+        whole.extend_from_slice(body);
+    }
     sql.execute(
         many!(
             "INSERT INTO webhook (body, received_at)
-             SELECT " (HEX 0) ", CAST(value ->> 1 AS BIGINT) FROM " ROWS
+             SELECT COALESCE(SUBSTR($2, CAST(value ->> 0 AS INT), CAST(value ->> 1 AS INT)), $3),
+                    CAST(value ->> 2 AS BIGINT)
+             FROM " ROWS
         ),
-        args![&*rows(&appended.collect::<Vec<_>>())?],
+        // SQLite calls a piece of nothing NULL.
+        args![&*rows(&parts)?, &*whole, b"".as_slice()],
     )
     .await?;
     Ok(())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 
 use super::cases;
 use super::scene::{NOW, Place, accepted, settle, settlement, state, status, told};
@@ -19,6 +20,7 @@ cases! {
     a_passing_failure_of_an_uncertain_attempt_is_tried_again
     a_status_that_comes_again_changes_nothing
     a_backlog_waits_in_order_until_it_is_worked_off
+    bodies_that_come_together_are_kept_byte_for_byte
     a_body_is_worked_off_once
     bodies_that_are_worked_off_together_end_as_one_after_the_other
     an_update_that_cannot_be_kept_takes_back_only_itself
@@ -177,6 +179,29 @@ async fn a_backlog_waits_in_order_until_it_is_worked_off(place: Place) {
     let left = store.backlog(10).await.unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!(&*left[0].body, b"second");
+}
+
+async fn bodies_that_come_together_are_kept_byte_for_byte(place: Place) {
+    let bodies: [&[u8]; 6] = [
+        b"",
+        b"{\"a\":\"\\u0000\"}",
+        b"\0",
+        b"",
+        b"\xff\xfe'",
+        "¿qué?".as_bytes(),
+    ];
+    let store = place.open().await;
+    // The first goes by itself, and the others together.
+    let appended = bodies.map(|body| store.append(Bytes::from_static(body)));
+    for result in join_all(appended).await {
+        result.unwrap();
+    }
+    let kept = store.backlog(10).await.unwrap();
+    let mut kept: Vec<&[u8]> = kept.iter().map(|webhook| &*webhook.body).collect();
+    kept.sort_unstable();
+    let mut want = bodies;
+    want.sort_unstable();
+    assert_eq!(kept, want);
 }
 
 async fn a_body_is_worked_off_once(place: Place) {

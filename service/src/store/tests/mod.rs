@@ -2,6 +2,7 @@
 
 mod accepting;
 mod customers;
+mod indexes;
 mod intake;
 mod records;
 mod scene;
