@@ -46,6 +46,11 @@ impl<S> Guarded<S> {
         self
     }
 
+    /// Whether somebody learns of its steps.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.watch.observer.is_some()
+    }
+
     /// Whether the store is being left alone after failures.
     pub(crate) fn is_cut_off(&self) -> bool {
         self.watch.breaker.is_open()

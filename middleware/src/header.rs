@@ -93,14 +93,17 @@ pub(crate) fn numbers(numbers: [u64; 3]) -> [HeaderValue; 3] {
     let mut start = text.len();
     let places = numbers.map(|mut number| {
         let end = start;
-        loop {
-            start -= 1;
-            text[start] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break start..end;
-            }
+        // Two digits for each division, of which a response has enough to be felt.
+        while number >= 10 {
+            start -= 2;
+            text[start..start + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+            number /= 100;
         }
+        if number > 0 || start == end {
+            start -= 1;
+            text[start] = b'0' + number as u8;
+        }
+        start..end
     });
     let text = Bytes::from_owner(text);
     places.map(|place| {
@@ -122,6 +125,17 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
 
 /// What [`u64::MAX`] has.
 const DIGITS_MAX: usize = 20;
+
+/// The numbers of two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number: u8 = 0;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
@@ -161,7 +175,12 @@ mod tests {
 
     #[test]
     fn numbers_are_written_whole() {
-        for given in [[0, 7, 10], [60, 59, 1_700_000_000], [u64::MAX; 3]] {
+        for given in [
+            [0, 7, 10],
+            [99, 100, 101],
+            [60, 59, 1_700_000_000],
+            [u64::MAX; 3],
+        ] {
             let written = numbers(given).map(|value| value.to_str().unwrap().to_owned());
             assert_eq!(written, given.map(|number| number.to_string()));
         }

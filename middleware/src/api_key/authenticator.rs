@@ -140,7 +140,9 @@ impl<K: Keyring> Authenticator<K> {
             self.strip(request.headers_mut());
             return Ok(());
         }
-        self.introduce(request).await.map(drop)
+        let observer = Observer::of(request.extensions()).cloned();
+        let introduced = self.introduce(request, observer.as_ref()).await;
+        introduced.map(drop)
     }
 
     /// Puts the caller of a request into its extensions and takes the key out.
@@ -151,9 +153,10 @@ impl<K: Keyring> Authenticator<K> {
     pub(crate) async fn introduce<B>(
         &self,
         request: &mut Request<B>,
+        observer: Option<&Observer>,
     ) -> Result<Principal, ApiError> {
         let judged = self.judge(request.headers()).await;
-        let principal = admitted(judged, Observer::of(request.extensions()))?;
+        let principal = admitted(judged, observer)?;
         request.headers_mut().remove(AUTHORIZATION);
         request.extensions_mut().insert(principal.clone());
         Ok(principal)

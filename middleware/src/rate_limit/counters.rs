@@ -92,9 +92,13 @@ impl<S: Counters> Counters for Guarded<S> {
 
     async fn hit(&self, caller: &Caller, quota: &Quota) -> Result<Verdict, StoreError> {
         if self.store.is_local() {
-            return self
-                .ask(StoreStep::Hit, self.store.hit(caller, quota))
-                .await;
+            // Every request comes here. Whom nobody watches is not made to pay for telling,
+            // in its future either: hence the box.
+            if !self.is_observed() {
+                return self.store.hit(caller, quota).await;
+            }
+            let step = self.store.hit(caller, quota);
+            return Box::pin(self.ask(StoreStep::Hit, step)).await;
         }
         // In a box, so that the future of a request to a local store has no room for it.
         Box::pin(self.guard(StoreStep::Hit, HIT, self.store.hit(caller, quota))).await

@@ -109,9 +109,12 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
             let is_vouched = known.get::<Vouched>().is_some();
             let found = known.get().cloned().unwrap_or(RouteMatch::Unmatched);
             let principal = known.get::<Principal>().cloned();
+            // Looked for once: each look costs what it costs to find nothing.
+            let observer = Observer::of(known).cloned();
+            let observer = observer.as_ref();
             if is_vouched || found.is_public() {
                 if principal.is_none() {
-                    telemetry::note(Observer::of(known), |seen| {
+                    telemetry::note(observer, |seen| {
                         seen.key = Some(KeyDecision::Public);
                     });
                     self.authenticator.strip(request.headers_mut());
@@ -120,26 +123,26 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
             }
             let principal = match principal {
                 Some(principal) => {
-                    telemetry::note(Observer::of(known), |seen| {
+                    telemetry::note(observer, |seen| {
                         seen.key.get_or_insert(KeyDecision::Given);
                         seen.caller = Some(principal.clone());
                     });
                     principal
                 }
-                None => match self.authenticator.introduce(&mut request).await {
+                None => match self.authenticator.introduce(&mut request, observer).await {
                     Ok(principal) => principal,
                     Err(refusal) => return Ok(refusal.into_response()),
                 },
             };
             let judged = match judge::<S, B>(&request, found, &principal) {
                 Ok((policy, Some(key))) => {
-                    return Box::pin(self.pass_keyed(inner, request, policy, key, principal)).await;
+                    let passed = self.pass_keyed(inner, request, policy, key, principal, observer);
+                    return Box::pin(passed).await;
                 }
                 Ok((policy, None)) => Ok(policy),
                 Err(refusal) => Err(refusal),
             };
             let quota = self.limiter.quota_of(Some(&principal));
-            let observer = Observer::of(request.extensions());
             let charged = self.limiter.charge_current(&principal, &quota, observer);
             let verdict = match charged.await {
                 Ok(Some(verdict)) => verdict,
@@ -193,6 +196,7 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         policy: Arc<Policy>,
         key: IdempotencyKey,
         mut principal: Principal,
+        observer: Option<&Observer>,
     ) -> Result<Response<Body<R>>, T::Error>
     where
         T: Service<Request<RequestBody<B>>, Response = Response<R>, Error: Send, Future: Send>
@@ -201,8 +205,6 @@ impl<S: Admission, K: Keyring> Gate<S, K> {
         B: HttpBody<Data: Send, Error: Send> + Send + 'static,
         R: HttpBody<Data: From<Bytes> + Send> + Send + Unpin + 'static,
     {
-        let observer = Observer::of(request.extensions()).cloned();
-        let observer = observer.as_ref();
         let prepare = self.executor.prepare(request, key, &policy, &principal);
         let mut keyed = match prepare.await {
             Ok(keyed) => keyed,
