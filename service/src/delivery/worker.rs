@@ -244,8 +244,9 @@ fn tell(departure: &Departure, settlement: &Settlement) {
     }
 }
 
-/// Half of it is enough to fill Meta's default of 80 messages a second at a usual answer time.
-const SENDS_MAX: usize = 128;
+/// Half of it fills the thousand messages a second that Meta takes of a number at most, where
+/// an answer takes a quarter of a second.
+const SENDS_MAX: usize = 512;
 
 /// Wall time may be set while the worker sleeps, so it never sleeps long.
 const IDLE_MAX: Duration = Duration::from_secs(5);
