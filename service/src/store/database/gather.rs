@@ -150,23 +150,9 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn those_who_come_while_one_is_under_way_are_taken_together() {
-        let (taken, gate) = (
-            Arc::new(Mutex::new(Vec::new())),
-            Arc::new(Semaphore::new(0)),
-        );
-        let gather = {
-            let (taken, gate) = (Arc::clone(&taken), Arc::clone(&gate));
-            Gather::start("a step", move |batch: Vec<Arc<u32>>| {
-                let (taken, gate) = (Arc::clone(&taken), Arc::clone(&gate));
-                async move {
-                    taken.lock().unwrap().push(batch.len());
-                    gate.acquire().await.unwrap().forget();
-                    Ok(())
-                }
-            })
-        };
+        let (gather, taken, gate) = gated();
         let asked: Vec<_> = (0..10)
             .map(|n| {
                 let gather = gather.clone();
@@ -185,28 +171,20 @@ mod tests {
         assert!(taken.len() <= 2, "{taken:?}");
     }
 
-    #[tokio::test]
+    // Time stands still: a batch that seems to hang would let the next one go.
+    #[tokio::test(start_paused = true)]
     async fn who_waits_for_a_batch_to_come_is_known() {
-        let gate = Arc::new(Semaphore::new(0));
-        let gather = {
-            let gate = Arc::clone(&gate);
-            Gather::start("a step", move |_: Vec<Arc<u32>>| {
-                let gate = Arc::clone(&gate);
-                async move {
-                    gate.acquire().await.unwrap().forget();
-                    Ok(())
-                }
-            })
-        };
+        let (gather, taken, gate) = gated();
         assert!(!gather.has_waiting());
         let ask = |n| {
             let gather = gather.clone();
             tokio::spawn(async move { gather.ask(n).await })
         };
         let first = ask(1);
-        while !first.is_finished() && Arc::strong_count(&gate) < 3 {
+        while taken.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
+        assert!(!gather.has_waiting(), "it is under way");
         let second = ask(2);
         while !gather.has_waiting() {
             tokio::task::yield_now().await;
@@ -271,6 +249,22 @@ mod tests {
         tokio::task::yield_now().await;
         gather.ask(1).await.unwrap();
         assert!(!hangs.is_finished());
+    }
+
+    /// A queue whose batches each wait for a permit, and how many steps each took.
+    fn gated() -> (Gather<u32>, Arc<Mutex<Vec<usize>>>, Arc<Semaphore>) {
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let gate = Arc::new(Semaphore::new(0));
+        let (counted, closed) = (Arc::clone(&taken), Arc::clone(&gate));
+        let gather = Gather::start("a step", move |batch: Vec<Arc<u32>>| {
+            let (counted, closed) = (Arc::clone(&counted), Arc::clone(&closed));
+            async move {
+                counted.lock().unwrap().push(batch.len());
+                closed.acquire().await.unwrap().forget();
+                Ok(())
+            }
+        });
+        (gather, taken, gate)
     }
 
     async fn refusal() -> sqlx::Error {
